@@ -1,0 +1,9 @@
+"""Maximum-entropy reinforcement learning for Stable-Baselines3."""
+
+from pathlib import Path
+
+from sb3_maxent.discrete_sac import DiscreteSAC
+
+__version__ = Path(__file__).with_name("version.txt").read_text().strip()
+
+__all__ = ["DiscreteSAC", "__version__"]

@@ -1,0 +1,1 @@
+"""What the algorithms share on Stable-Baselines3's side; it knows none of them."""

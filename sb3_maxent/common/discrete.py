@@ -1,0 +1,125 @@
+"""Discrete and MultiDiscrete actions: products of categorical distributions, and critics for them."""
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+
+class CategoricalHeads(nn.Module):
+    """
+    Independent categorical distributions, one for each of the K components of an action (K = 1 for ``Discrete``).
+    Logits, log-probabilities and Q-values of the components stand side by side in one tensor (B, A), A = sum(nvec).
+
+    :param action_space: ``Discrete`` or one-dimensional ``MultiDiscrete``, with any start
+    :raises ValueError: for a ``MultiDiscrete`` whose nvec has another shape
+    """
+
+    offsets: th.Tensor
+    start: th.Tensor
+
+    def __init__(self, action_space: spaces.Discrete | spaces.MultiDiscrete):
+        super().__init__()
+        self.shape = action_space.shape
+        if isinstance(action_space, spaces.Discrete):
+            nvec, start = np.array([action_space.n]), np.array([action_space.start])
+        else:
+            nvec, start = action_space.nvec, action_space.start
+            if nvec.ndim != 1:
+                raise ValueError(f"`action_space` must be Discrete or MultiDiscrete with a flat nvec, not {action_space}")
+        self.nvec: list[int] = nvec.tolist()
+        self.n_logits = sum(self.nvec)
+        self.max_entropy = float(np.log(nvec).sum())
+        self.register_buffer("start", th.as_tensor(start).long(), persistent=False)
+        self.register_buffer("offsets", th.as_tensor(np.cumsum(nvec) - nvec).long(), persistent=False)
+
+    def log_probs(self, logits: th.Tensor) -> th.Tensor:
+        """
+        :param logits: (B, A)
+        :return: (B, A) log-probabilities, normalized component by component
+        """
+        if len(self.nvec) == 1:
+            return th.log_softmax(logits, dim=1)
+        return th.cat([th.log_softmax(part, dim=1) for part in logits.split(self.nvec, dim=1)], dim=1)
+
+    def actions(self, log_probs: th.Tensor, deterministic: bool = False) -> th.Tensor:
+        """
+        :param log_probs: (B, A) log-probabilities
+        :param deterministic: whether to take the mode of each component instead of a sample
+        :return: (B, *action_space.shape) actions of the action space, int64
+        """
+        parts = log_probs.split(self.nvec, dim=1)
+        if deterministic:
+            indices = th.stack([part.argmax(dim=1) for part in parts], dim=1)
+        else:
+            indices = th.cat([th.multinomial(part.exp(), 1) for part in parts], dim=1)
+        return (indices + self.start).reshape(-1, *self.shape)
+
+    def select(self, values: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """
+        Sum over the components of the values of their actions, e.g. Q(s, a) = sum_k Q_k(s, a_k).
+
+        :param values: (B, A)
+        :param actions: (B, K) actions of the action space
+        :return: (B, 1)
+        """
+        chosen = values.gather(1, actions.long() - self.start + self.offsets)
+        return chosen.sum(dim=1, keepdim=True)
+
+
+class DiscreteCritic(BaseModel):
+    """
+    Critics for (products of) categorical actions: each network maps an observation to the Q-values of all actions.
+
+    With K > 1 components Q decomposes into a sum, ``Q(s, a) = sum_k Q_k(s, a_k)``, so that expectations under
+    independent components are exact and cost A = sum(nvec), not prod(nvec). What is lost: Q can't express that the
+    value of one component's action depends on another component's.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param net_arch: Network architecture
+    :param features_extractor: Network to extract features
+    :param features_dim: Number of features
+    :param activation_fn: Activation function
+    :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
+    :param n_critics: Number of critic networks to create
+    :param share_features_extractor: Whether the features extractor is the actor's (and learns from its loss only)
+    """
+
+    features_extractor: BaseFeaturesExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Discrete | spaces.MultiDiscrete,
+        net_arch: list[int],
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+        n_critics: int = 2,
+        share_features_extractor: bool = False,
+    ):
+        super().__init__(
+            observation_space, action_space, features_extractor=features_extractor, normalize_images=normalize_images
+        )
+        self.heads = CategoricalHeads(action_space)
+        self.share_features_extractor = share_features_extractor
+        self.n_critics = n_critics
+        self.q_networks: list[nn.Module] = []
+        for index in range(n_critics):
+            q_net = nn.Sequential(*create_mlp(features_dim, self.heads.n_logits, net_arch, activation_fn))
+            self.add_module(f"qf{index}", q_net)
+            self.q_networks.append(q_net)
+
+    def forward(self, obs: PyTorchObs) -> tuple[th.Tensor, ...]:
+        """
+        :param obs: batch of B observations
+        :return: (B, A) Q-values for each critic
+        """
+        with th.set_grad_enabled(th.is_grad_enabled() and not self.share_features_extractor):
+            features = self.extract_features(obs, self.features_extractor)
+        return tuple(q_net(features) for q_net in self.q_networks)

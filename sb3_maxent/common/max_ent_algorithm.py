@@ -1,0 +1,477 @@
+"""The training loop that all algorithms share."""
+
+import copy
+import io
+import pathlib
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.type_aliases import (
+    DictReplayBufferSamples,
+    GymEnv,
+    MaybeCallback,
+    PyTorchObs,
+    ReplayBufferSamples,
+    Schedule,
+)
+from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
+from torch.nn import functional as F
+
+from sb3_maxent.common.checks import check_finite, check_number
+from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.rng import get_rng_state, set_rng_state
+from sb3_maxent.functional import soft_td_target
+
+
+SelfMaxEntAlgorithm = TypeVar("SelfMaxEntAlgorithm", bound="MaxEntAlgorithm")
+
+
+class MaxEntAlgorithm(OffPolicyAlgorithm):
+    """
+    Base class of the maximum-entropy algorithms. They all regress Q towards ``y = r + (1 - d) * gamma^n * V(s')``
+    and differ in V, in the actor's loss and in how Q is read. A subclass says only that, in ``_soft_value``,
+    ``_actor_loss``, ``_current_q_values`` (and ``_critic_loss`` if it is no plain regression) and
+    ``_default_target_entropy``. With SAC's formulas in these hooks the loop is ``stable_baselines3.SAC``,
+    bit for bit (tests/test_sac_parity.py).
+
+    Two things go beyond SB3's SAC:
+
+    - ``target_update_interval`` counts gradient steps over the whole training, as its documentation says. (SAC
+      counts from zero in each call of ``train()``, so that with ``gradient_steps=1`` it updates every time.)
+    - A model with a ``seed`` saves the state of its random generators and goes on with them when it is loaded and
+      trained with ``reset_num_timesteps=False``. The environment's state is not saved: SB3 resets it on loading.
+
+    :param policy: The policy model to use (MlpPolicy, CnnPolicy, ...)
+    :param env: The environment to learn from (if registered in Gym, can be str)
+    :param learning_rate: learning rate of all optimizers (networks and temperature);
+        it can be a function of the current progress remaining (from 1 to 0)
+    :param buffer_size: size of the replay buffer
+    :param learning_starts: how many steps of the model to collect transitions for before learning starts
+    :param batch_size: Minibatch size for each gradient update
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1; 1 is a hard update)
+    :param gamma: the discount factor
+    :param train_freq: Update the model every ``train_freq`` steps, or a tuple like ``(2, "episode")``
+    :param gradient_steps: How many gradient steps to do after each rollout,
+        ``-1``: as many as steps done in the environment
+    :param action_noise: the action noise type, for continuous actions
+    :param replay_buffer_class: Replay buffer class to use (for instance ``HerReplayBuffer``).
+        If ``None``, it will be automatically selected.
+    :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation
+    :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
+    :param n_steps: length of the n-step returns, which hold the rewards of n steps and the entropy of none
+        but the last soft value
+    :param ent_coef: the temperature; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
+    :param target_update_interval: update the target networks every so many gradient steps
+    :param target_entropy: target entropy in nats when learning the temperature, or ``"auto"``
+    :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param stats_window_size: Window size for the rollout logging
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation
+    :param verbose: Verbosity level: 0 for no output, 1 for info messages, 2 for debug messages
+    :param seed: Seed for the pseudo random generators
+    :param device: Device (cpu, cuda, ...) on which the code should be run
+    :param supported_action_spaces: The action spaces supported by the algorithm
+    :raises ValueError: where a parameter is out of its range, when the model is set up
+    """
+
+    policy: MaxEntPolicy
+    actor: BaseModel
+    critic: BaseModel
+    critic_target: BaseModel
+    target_entropy: str | float
+
+    # Gradient steps between two copies of the weights, to which training goes back where a loss is NaN or infinite
+    finite_state_interval = 1000
+
+    def __init__(
+        self,
+        policy: str | type[MaxEntPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,  # 1e6
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        ent_coef_bounds: tuple[float, float] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        supported_action_spaces: tuple[type[spaces.Space], ...] | None = None,
+    ):
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,
+            gradient_steps,
+            action_noise,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            sde_support=False,
+            supported_action_spaces=supported_action_spaces,
+            support_multi_env=True,
+        )
+        self.ent_coef = ent_coef
+        self.target_entropy = target_entropy
+        self.target_update_interval = target_update_interval
+        self.ent_coef_bounds = ent_coef_bounds
+        self.log_ent_coef: th.Tensor | None = None
+        self.ent_coef_optimizer: th.optim.Adam | None = None
+        self._rng_state: dict[str, Any] | None = None
+        self._finite_state: tuple[int, dict[str, dict], dict[str, th.Tensor]] | None = None
+
+    # ------------------------------------------------------------------ what an algorithm says
+
+    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+        """
+        Soft value V(s) from the target critics; called without gradient.
+
+        :param observations: batch of B observations
+        :param ent_coef: the temperature
+        :return: (B, 1) soft values
+        """
+        raise NotImplementedError()
+
+    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor | None]:
+        """
+        Loss of the actor.
+
+        :param observations: batch of B observations
+        :param ent_coef: the temperature, without gradient
+        :return: the loss (scalar), and the policy's entropies (B, 1) in nats where they are tractable
+        """
+        raise NotImplementedError()
+
+    def _default_target_entropy(self) -> float:
+        """
+        :return: what ``target_entropy="auto"`` stands for, in nats
+        """
+        raise NotImplementedError()
+
+    def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+        """
+        Q(s, a) by each critic.
+
+        :param observations: batch of B observations
+        :param actions: (B, action dimension) actions as the replay buffer holds them
+        :return: (B, 1) for each critic
+        """
+        return self.critic(observations, actions)
+
+    def _critic_loss(
+        self,
+        current_q_values: tuple[th.Tensor, ...],
+        target_q_values: th.Tensor,
+        replay_data: ReplayBufferSamples | DictReplayBufferSamples,
+    ) -> th.Tensor:
+        """
+        Loss of the critics, a regression towards the soft TD target.
+
+        :param current_q_values: (B, 1) for each critic
+        :param target_q_values: (B, 1)
+        :param replay_data: the batch
+        :return: the loss (scalar)
+        """
+        loss = 0.5 * sum(F.mse_loss(current_q, target_q_values) for current_q in current_q_values)
+        assert isinstance(loss, th.Tensor)  # for the type checker
+        return loss
+
+    def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
+        """
+        Target entropy state by state; the same for all states by default.
+
+        :param observations: batch of B observations
+        :return: a number, or (B, 1)
+        """
+        assert isinstance(self.target_entropy, float)
+        return self.target_entropy
+
+    # ------------------------------------------------------------------ setting up
+
+    def _check_parameters(self) -> None:
+        """
+        :raises ValueError: for the first parameter that is out of its range
+        """
+        check_number("buffer_size", self.buffer_size, 1, integer=True)
+        check_number("learning_starts", self.learning_starts, 0)
+        check_number("batch_size", self.batch_size, 1, integer=True)
+        check_number("tau", self.tau, 0, 1)
+        check_number("gamma", self.gamma, 0, 1)
+        check_number("gradient_steps", self.gradient_steps, -1, integer=True)
+        check_number("n_steps", self.n_steps, 1, integer=True)
+        check_number("target_update_interval", self.target_update_interval, 1, integer=True)
+        if not callable(self.learning_rate):
+            check_number("learning_rate", self.learning_rate, 0)
+        if self.target_entropy != "auto":
+            check_number("target_entropy", self.target_entropy)
+        if self.ent_coef_bounds is not None:
+            lowest, highest = self.ent_coef_bounds
+            check_number("ent_coef_bounds[0]", lowest, 0)
+            check_number("ent_coef_bounds[1]", highest, lowest)
+
+    def _setup_model(self) -> None:
+        self._check_parameters()
+        super()._setup_model()
+        self.actor, self.critic, self.critic_target = self.policy.actor, self.policy.critic, self.policy.critic_target
+        # Running mean and variance of batch norm
+        self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
+        self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
+        if self.target_entropy == "auto":
+            self.target_entropy = self._default_target_entropy()
+        self.target_entropy = float(self.target_entropy)
+        self._setup_ent_coef()
+
+    def _setup_ent_coef(self) -> None:
+        """Create the temperature: a loose tensor, which SB3 restores in place on loading."""
+        mode, _, value = self.ent_coef.partition("_") if isinstance(self.ent_coef, str) else ("fixed", "", self.ent_coef)
+        if mode == "auto":
+            try:
+                init_value = float(value or 1.0)
+            except ValueError:
+                init_value = 0.0
+            if not 0 < init_value < np.inf:
+                raise ValueError(f"`ent_coef='auto_X'` needs a number X > 0 to start from, not {self.ent_coef!r}")
+            # The logarithm is learned, https://github.com/rail-berkeley/softlearning/issues/37
+            self.log_ent_coef = th.log(th.ones(1, device=self.device) * init_value).requires_grad_(True)
+            self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
+        else:
+            try:
+                self.ent_coef = float(self.ent_coef)
+            except (TypeError, ValueError):
+                raise ValueError(f"`ent_coef` must be a number >= 0, 'auto' or 'auto_X', not {self.ent_coef!r}") from None
+            check_number("ent_coef", self.ent_coef, 0)
+            self.ent_coef_tensor = th.tensor(self.ent_coef, device=self.device)
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """
+        Sample the replay buffer and do the updates.
+
+        :param gradient_steps: how many
+        :param batch_size: size of each batch
+        :raises ValueError: where a loss is NaN or infinite; the weights are then those of the last copy
+            (at most ``finite_state_interval`` gradient steps old), which can be saved
+        """
+        self.policy.set_training_mode(True)
+        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        if self.ent_coef_optimizer is not None:
+            optimizers.append(self.ent_coef_optimizer)
+        self._update_learning_rate(optimizers)
+        self._remember_finite_state()
+        # Scalars stay on the device until the end of the call
+        metrics: dict[str, list[th.Tensor]] = defaultdict(list)
+
+        for _ in range(gradient_steps):
+            replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+            # With n-step returns the discount is gamma^n, less where an episode ended before
+            discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
+            ent_coef = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+            metrics["ent_coef"].append(ent_coef)
+
+            with th.no_grad():
+                next_values = self._soft_value(replay_data.next_observations, ent_coef)
+                target_q_values = soft_td_target(replay_data.rewards, replay_data.dones, discounts, next_values)
+            current_q_values = self._current_q_values(replay_data.observations, replay_data.actions)
+            critic_loss = self._critic_loss(current_q_values, target_q_values, replay_data)
+            metrics["critic_loss"].append(critic_loss)
+            metrics["q_mean"].append(th.stack([q_values.detach().mean() for q_values in current_q_values]).mean())
+            self._optimize(self.critic.optimizer, critic_loss)
+
+            actor_loss, entropy = self._actor_loss(replay_data.observations, ent_coef)
+            metrics["actor_loss"].append(actor_loss)
+            self._optimize(self.actor.optimizer, actor_loss)
+
+            if entropy is not None:
+                entropy = entropy.detach()
+                metrics["entropy"].append(entropy.mean())
+                if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
+                    # Equation 18 of https://arxiv.org/abs/1812.05905, with log(alpha) for alpha
+                    surplus = entropy - self._target_entropy_of(replay_data.observations)
+                    ent_coef_loss = (self.log_ent_coef * surplus).mean()
+                    metrics["ent_coef_loss"].append(ent_coef_loss)
+                    self._optimize(self.ent_coef_optimizer, ent_coef_loss)
+                    if self.ent_coef_bounds is not None:
+                        self.log_ent_coef.data.clamp_(*np.log(np.maximum(self.ent_coef_bounds, 1e-30)))
+
+            if self._n_updates % self.target_update_interval == 0:
+                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                # Copy running stats, see https://github.com/DLR-RM/stable-baselines3/issues/996
+                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+            self._n_updates += 1
+
+        self._log_metrics(metrics, gradient_steps)
+
+    @staticmethod
+    def _optimize(optimizer: th.optim.Optimizer, loss: th.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> None:
+        """
+        Bring the metrics to the host, all at once, check and log their means.
+
+        :param metrics: for each name one scalar for each gradient step
+        :param gradient_steps: how many there were
+        :raises ValueError: where one is NaN or infinite
+        """
+        values = th.stack([th.stack([value.detach().reshape(()) for value in column]) for column in metrics.values()])
+        table = values.cpu().numpy()  # (metrics, gradient_steps)
+        for step in np.flatnonzero(~np.isfinite(table).all(axis=0))[:1]:
+            bad = [f"{name}={value}" for name, value in zip(metrics, table[:, step], strict=True) if not np.isfinite(value)]
+            self._stop_training(f"{', '.join(bad)} in gradient step {self._n_updates - gradient_steps + step + 1}")
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, row in zip(metrics, table, strict=True):
+            self.logger.record(f"train/{name}", row.mean())
+
+    # ------------------------------------------------------------------ NaN and infinity
+
+    def _remember_finite_state(self) -> None:
+        """Copy networks, optimizers and temperature every ``finite_state_interval`` gradient steps."""
+        if self._finite_state is not None and self._n_updates < self._finite_state[0] + self.finite_state_interval:
+            return
+        state = copy.deepcopy(self.get_parameters())
+        if not all(tensor.isfinite().all() for tensor in state["policy"].values()):
+            self._stop_training(f"A weight is NaN or infinite before gradient step {self._n_updates + 1}")
+        tensors = {name: getattr(self, name).detach().clone() for name in self._get_torch_save_params()[1]}
+        self._finite_state = (self._n_updates, state, tensors)
+
+    def _stop_training(self, reason: str) -> None:
+        """
+        Go back to the last copy of the weights.
+
+        :param reason: what was found, and where
+        :raises ValueError: in any case
+        """
+        advice = "Try a smaller `learning_rate`, smaller rewards (VecNormalize) or bounds on the temperature."
+        if self._finite_state is None:
+            raise ValueError(f"{reason}. {advice}")
+        n_updates, state, tensors = self._finite_state
+        self.set_parameters(state, device=self.device)
+        for name, tensor in tensors.items():
+            getattr(self, name).data.copy_(tensor)
+        self._n_updates = n_updates
+        raise ValueError(f"{reason}. The model is back at gradient step {n_updates} and can be saved. {advice}")
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        where = f"that the environment returned at time step {self.num_timesteps}"
+        normalizer = self._vec_normalize_env
+        check_finite("rewards", reward if normalizer is None else normalizer.get_original_reward(), where)
+        check_finite("observations", new_obs, where)
+        for info, done in zip(infos, dones, strict=True):
+            if done and "terminal_observation" in info:
+                check_finite("terminal observation", info["terminal_observation"], where)
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+    # ------------------------------------------------------------------ learn, save, load
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        check_finite("observations", self._last_obs, "that the environment's reset() returned")
+        if self._rng_state is not None and not reset_num_timesteps:
+            set_rng_state(self._rng_state, self.action_space)
+        self._rng_state = None
+        return result
+
+    def learn(
+        self: SelfMaxEntAlgorithm,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfMaxEntAlgorithm:
+        """
+        Learn; see :class:`stable_baselines3.common.base_class.BaseAlgorithm`.
+
+        :param total_timesteps: number of environment steps, over all environments
+        :param callback: called at every step
+        :param log_interval: number of episodes between two logs
+        :param tb_log_name: name of the TensorBoard run, the class's name by default
+        :param reset_num_timesteps: whether to start counting (and the environment) anew, or to continue
+        :param progress_bar: whether to display a progress bar (needs tqdm and rich)
+        :return: the trained model
+        :raises ValueError: where an observation, a reward or a loss is NaN or infinite
+        """
+        tb_log_name = tb_log_name or type(self).__name__
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """
+        Save the model in a zip file, and with it the state of the random generators if the model has a seed.
+
+        :param path: path of the file, or a file object
+        :param exclude: names of attributes to leave out
+        :param include: names of attributes to put in that are left out otherwise
+        """
+        self._rng_state = None if self.seed is None else get_rng_state(self.action_space)
+        super().save(path, exclude, include)
+        self._rng_state = None  # this process goes on with its own generators
+
+    def _excluded_save_params(self) -> list[str]:
+        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "_finite_state"]
+        return super()._excluded_save_params() + names
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
+        if self.ent_coef_optimizer is None:
+            return state_dicts, ["ent_coef_tensor"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]

@@ -1,0 +1,158 @@
+"""The policy base class: actor, critics, targets and optimizers are built here, once for all algorithms."""
+
+from typing import Any, ClassVar
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BaseModel, BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, get_actor_critic_arch
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import nn
+
+
+class MaxEntPolicy(BasePolicy):
+    """
+    Base class of the policies (actor, critics and target critics).
+
+    A subclass says how its networks are made, in ``make_actor`` and ``make_critic``. A policy for other
+    observations only changes ``default_features_extractor_class``.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param lr_schedule: Learning rate schedule (could be constant)
+    :param net_arch: The specification of the policy and value networks, a list of layer sizes or
+        ``dict(pi=[...], qf=[...])`` for networks that differ
+    :param activation_fn: Activation function
+    :param features_extractor_class: Features extractor to use, the policy's default if ``None``
+    :param features_extractor_kwargs: Keyword arguments to pass to the features extractor
+    :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
+    :param optimizer_class: The optimizer to use, ``th.optim.Adam`` by default
+    :param optimizer_kwargs: Additional keyword arguments, excluding the learning rate, to pass to the optimizer
+    :param n_critics: Number of critic networks to create
+    :param share_features_extractor: Whether actor and critics share one features extractor,
+        which then learns from the actor's loss only
+    :param squash_output: Whether the actions are squashed to [-1, 1]
+    """
+
+    actor: BaseModel
+    critic: BaseModel
+    critic_target: BaseModel
+
+    default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        normalize_images: bool = True,
+        optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        n_critics: int = 2,
+        share_features_extractor: bool = False,
+        squash_output: bool = False,
+    ):
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor_class or self.default_features_extractor_class,
+            features_extractor_kwargs,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            squash_output=squash_output,
+            normalize_images=normalize_images,
+        )
+        self.net_arch = [256, 256] if net_arch is None else net_arch
+        self.activation_fn = activation_fn
+        self.n_critics = n_critics
+        self.share_features_extractor = share_features_extractor
+
+        actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
+        net_kwargs = {
+            "observation_space": observation_space,
+            "action_space": action_space,
+            "activation_fn": activation_fn,
+            "normalize_images": normalize_images,
+        }
+        self.actor_kwargs: dict[str, Any] = {**net_kwargs, "net_arch": actor_arch}
+        self.critic_kwargs: dict[str, Any] = {
+            **net_kwargs,
+            "net_arch": critic_arch,
+            "n_critics": n_critics,
+            "share_features_extractor": share_features_extractor,
+        }
+        self._build(lr_schedule)
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel:
+        """
+        Make the actor.
+
+        :param features_extractor: Features extractor to use, a new one if ``None``
+        :return: The actor
+        """
+        raise NotImplementedError()
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel:
+        """
+        Make the critics, one module for all of them.
+
+        :param features_extractor: Features extractor to use, a new one if ``None``
+        :return: The critics
+        """
+        raise NotImplementedError()
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        # The order is SAC's, so that equal seeds give equal weights
+        self.actor = self.make_actor()
+        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+
+        self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        # A shared features extractor learns from the actor's loss only
+        critic_parameters = [
+            parameter
+            for name, parameter in self.critic.named_parameters()
+            if not (self.share_features_extractor and "features_extractor" in name)
+        ]
+        # The targets have a features extractor of their own in any case
+        self.critic_target = self.make_critic()
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        self.critic.optimizer = self._make_optimizer(critic_parameters, lr_schedule)
+        self.critic_target.set_training_mode(False)
+
+    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
+        return self.optimizer_class(parameters, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            **super()._get_constructor_parameters(),
+            "lr_schedule": self._dummy_schedule,  # not needed for loading the policy alone
+            "net_arch": self.net_arch,
+            "activation_fn": self.activation_fn,
+            "features_extractor_class": self.features_extractor_class,
+            "features_extractor_kwargs": self.features_extractor_kwargs,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+            "n_critics": self.n_critics,
+            "share_features_extractor": self.share_features_extractor,
+        }
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        return self._predict(obs, deterministic=deterministic)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        return self.actor(observation, deterministic)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """
+        Put actor and critics in training or evaluation mode (this affects batch norm and dropout).
+        The target critics stay in evaluation mode.
+
+        :param mode: Whether it is training mode
+        """
+        self.actor.set_training_mode(mode)
+        self.critic.set_training_mode(mode)
+        self.training = mode

@@ -1,0 +1,275 @@
+"""Soft actor-critic for discrete actions."""
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import (
+    DictReplayBufferSamples,
+    GymEnv,
+    PyTorchObs,
+    ReplayBufferSamples,
+    Schedule,
+)
+from stable_baselines3.common.utils import polyak_update
+from torch.nn import functional as F
+
+from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+from sb3_maxent.discrete_sac.policies import (
+    CnnPolicy,
+    DiscreteActor,
+    DiscreteCritic,
+    DiscreteSACPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+)
+from sb3_maxent.functional import categorical_entropy, policy_soft_value
+
+
+class DiscreteSAC(MaxEntAlgorithm):
+    """
+    Soft Actor-Critic for ``Discrete`` and ``MultiDiscrete`` actions.
+    All expectations over actions are exact sums, also those of the temperature's loss.
+    Papers: https://arxiv.org/abs/1910.07207 (the algorithm), https://arxiv.org/abs/2209.10081 (``q_reduction="mean"``,
+    ``q_clip``, ``entropy_penalty``), https://arxiv.org/abs/2509.09838 (``critic_ent_coef``)
+
+    ``MultiDiscrete`` actions have independent components, and Q is a sum over them
+    (see :class:`~sb3_maxent.common.discrete.DiscreteCritic`).
+
+    :param policy: The policy model to use (MlpPolicy, CnnPolicy, ...)
+    :param env: The environment to learn from (if registered in Gym, can be str)
+    :param learning_rate: learning rate for adam optimizer, the same for networks and temperature;
+        it can be a function of the current progress remaining (from 1 to 0)
+    :param buffer_size: size of the replay buffer
+    :param learning_starts: how many steps of the model to collect transitions for before learning starts
+    :param batch_size: Minibatch size for each gradient update
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1); 1 together with a
+        ``target_update_interval`` gives hard updates
+    :param gamma: the discount factor
+    :param train_freq: Update the model every ``train_freq`` steps. Alternatively pass a tuple of frequency and unit
+        like ``(5, "step")`` or ``(2, "episode")``.
+    :param gradient_steps: How many gradient steps to do after each rollout (see ``train_freq``),
+        ``-1``: as many as steps done in the environment
+    :param replay_buffer_class: Replay buffer class to use (for instance ``HerReplayBuffer``).
+        If ``None``, it will be automatically selected.
+    :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
+    :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
+    :param n_steps: length of the n-step returns
+    :param ent_coef: the temperature; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
+    :param target_update_interval: update the target networks every so many gradient steps
+    :param target_entropy: target entropy in nats when learning the temperature, in [0, log|A|];
+        ``"auto"``: ``target_entropy_ratio * log|A|``. With action masks it is scaled state by state
+        by the entropy of the uniform choice among the allowed actions.
+    :param target_entropy_ratio: the ratio that ``target_entropy="auto"`` stands for, in [0, 1]. The paper's 0.98 leaves
+        almost no freedom for few actions (0.679 of 0.693 nats for two); the default was found by the experiment in
+        docs/modules/discretesac.md.
+    :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param critic_ent_coef: the temperature in the critic's target, in [0, inf); 0 leaves the entropy bonus out of Q,
+        ``None`` takes the actor's temperature
+    :param q_reduction: how the critics are combined: their ``"min"`` (clipped double Q-learning) or their ``"mean"``
+        (Section 4.2 of 2209.10081). The minimum is taken action by action; for ``MultiDiscrete``, where only
+        the sum over components has a meaning, state by state: the critic with the smaller expected value.
+    :param q_clip: bound c on the critic's step: the loss is the larger one of those of Q and of
+        Q' + clip(Q - Q', -c, c), with Q' the target critic (Section 4.2 of 2209.10081, which uses 0.5); in (0, inf),
+        in units of return; ``None`` for none
+    :param entropy_penalty: coefficient beta of 1/2 (H(pi_old) - H(pi))^2 in the actor's loss (Section 4.1 of
+        2209.10081, which uses 0.5); in [0, inf), 0 for none
+    :param stats_window_size: Window size for the rollout logging
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation,
+        see :class:`~sb3_maxent.discrete_sac.policies.DiscreteSACPolicy`
+    :param verbose: Verbosity level: 0 for no output, 1 for info messages, 2 for debug messages
+    :param seed: Seed for the pseudo random generators
+    :param device: Device (cpu, cuda, ...) on which the code should be run
+    :param _init_setup_model: Whether or not to build the network at the creation of the instance
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    policy: DiscreteSACPolicy
+    actor: DiscreteActor
+    critic: DiscreteCritic
+    critic_target: DiscreteCritic
+
+    def __init__(
+        self,
+        policy: str | type[DiscreteSACPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,  # 1e6
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        target_entropy_ratio: float = 0.5,
+        ent_coef_bounds: tuple[float, float] | None = None,
+        critic_ent_coef: float | None = None,
+        q_reduction: str = "min",
+        q_clip: float | None = None,
+        entropy_penalty: float = 0.0,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,
+            gradient_steps,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            ent_coef=ent_coef,
+            target_update_interval=target_update_interval,
+            target_entropy=target_entropy,
+            ent_coef_bounds=ent_coef_bounds,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            supported_action_spaces=(spaces.Discrete, spaces.MultiDiscrete),
+        )
+        self.target_entropy_ratio = target_entropy_ratio
+        self.critic_ent_coef = critic_ent_coef
+        self.q_reduction = q_reduction
+        self.q_clip = q_clip
+        self.entropy_penalty = entropy_penalty
+
+        if _init_setup_model:
+            self._setup_model()
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_number("target_entropy_ratio", self.target_entropy_ratio, 0, 1)
+        check_number("entropy_penalty", self.entropy_penalty, 0)
+        check_choice("q_reduction", self.q_reduction, ("min", "mean"))
+        if self.critic_ent_coef is not None:
+            check_number("critic_ent_coef", self.critic_ent_coef, 0)
+        if self.q_clip is not None:
+            check_number("q_clip", self.q_clip, np.finfo(np.float32).tiny)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        check_number("target_entropy", self.target_entropy, 0, self.actor.heads.max_entropy)
+        # Deviation from the paper: pi_old is a Polyak average of the actor, not the entropy at the time of acting,
+        # which only a replay buffer of our own could hold
+        self.actor_old = copy.deepcopy(self.actor)
+        self.actor_old.set_training_mode(False)
+
+    def _default_target_entropy(self) -> float:
+        return self.target_entropy_ratio * self.actor.heads.max_entropy
+
+    def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
+        assert isinstance(self.target_entropy, float)
+        if self.policy.action_mask_key is None:
+            return self.target_entropy
+        masks = observations[self.policy.action_mask_key].split(self.actor.heads.nvec, dim=1)  # type: ignore[index]
+        max_entropy = sum(mask.sum(dim=1, keepdim=True).clamp(min=1).log() for mask in masks)  # (B, 1)
+        return self.target_entropy / self.actor.heads.max_entropy * max_entropy
+
+    def _reduce(self, q_values: tuple[th.Tensor, ...], log_probs: th.Tensor) -> th.Tensor:
+        """
+        Combine the critics.
+
+        :param q_values: (B, A) for each critic
+        :param log_probs: (B, A) log-probabilities of the policy
+        :return: (B, A)
+        """
+        stacked = th.stack(q_values)  # (n_critics, B, A)
+        if self.q_reduction == "mean":
+            return stacked.mean(dim=0)
+        if len(self.actor.heads.nvec) == 1:
+            return stacked.amin(dim=0)
+        expected = (log_probs.exp() * stacked).sum(dim=2, keepdim=True)  # (n_critics, B, 1)
+        index = expected.argmin(dim=0, keepdim=True).expand(1, *log_probs.shape)
+        return stacked.gather(0, index).squeeze(0)
+
+    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+        log_probs = self.actor.action_log_probs(observations)
+        q_values = self._reduce(self.critic_target(observations), log_probs)
+        return policy_soft_value(q_values, log_probs, ent_coef if self.critic_ent_coef is None else self.critic_ent_coef)
+
+    def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+        return tuple(self.critic.heads.select(q_values, actions) for q_values in self.critic(observations))
+
+    def _critic_loss(
+        self,
+        current_q_values: tuple[th.Tensor, ...],
+        target_q_values: th.Tensor,
+        replay_data: ReplayBufferSamples | DictReplayBufferSamples,
+    ) -> th.Tensor:
+        if self.q_clip is None:
+            return super()._critic_loss(current_q_values, target_q_values, replay_data)
+        with th.no_grad():
+            old_q_values = self.critic_target(replay_data.observations)
+        loss = th.zeros((), device=self.device)
+        for current_q, old_q in zip(current_q_values, old_q_values, strict=True):
+            old_q = self.critic.heads.select(old_q, replay_data.actions)
+            # Equation 16 of 2209.10081; nearer to the target than the clip allows, Q gets no gradient
+            clipped_q = old_q + (current_q - old_q).clamp(-self.q_clip, self.q_clip)
+            loss = loss + 0.5 * th.maximum((current_q - target_q_values) ** 2, (clipped_q - target_q_values) ** 2).mean()
+        return loss
+
+    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        log_probs = self.actor.action_log_probs(observations)  # (B, A)
+        with th.no_grad():
+            q_values = self._reduce(self.critic(observations), log_probs)
+        # Sum over the actions, mean over the batch: Equation 12 of 1910.07207
+        loss = -policy_soft_value(q_values, log_probs, ent_coef).mean()
+        entropy = categorical_entropy(log_probs)
+        if self.entropy_penalty > 0:
+            with th.no_grad():
+                old_entropy = categorical_entropy(self.actor_old.action_log_probs(observations))
+                polyak_update(self.actor.parameters(), self.actor_old.parameters(), self.tau)
+            loss = loss + self.entropy_penalty * 0.5 * F.mse_loss(entropy, old_entropy)
+        return loss, entropy
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        mask_key = self.policy.action_mask_key
+        if mask_key is None or self.num_timesteps >= learning_starts:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        actions = []
+        for mask in self._last_obs[mask_key].astype(np.int8):  # type: ignore[index,call-overload]
+            parts = tuple(np.split(mask, np.cumsum(self.actor.heads.nvec)[:-1]))
+            actions.append(self.action_space.sample(mask=parts[0] if len(parts) == 1 else parts))
+        return np.array(actions), np.array(actions)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "actor_old"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, tensors = super()._get_torch_save_params()
+        return [*state_dicts, "actor_old"], tensors
