@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -241,7 +241,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if self.target_entropy != "auto":
             check_number("target_entropy", self.target_entropy)
         if self.ent_coef_bounds is not None:
-            lowest, highest = self.ent_coef_bounds
+            if np.shape(self.ent_coef_bounds) != (2,):
+                raise ValueError(f"`ent_coef_bounds` must be (lowest, highest) or None, not {self.ent_coef_bounds!r}")
+            lowest, highest = self.ent_coef_bounds = tuple(self.ent_coef_bounds)  # a list in yml and zip files
             check_number("ent_coef_bounds[0]", lowest, 0)
             check_number("ent_coef_bounds[1]", highest, lowest)
 
@@ -418,12 +420,25 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        if reset_num_timesteps or self._last_obs is None:  # the environments will be reset
+            self._end_last_episodes()
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         check_finite("observations", self._last_obs, "that the environment's reset() returned")
         if self._rng_state is not None and not reset_num_timesteps:
             set_rng_state(self._rng_state, self.action_space)
         self._rng_state = None
         return result
+
+    def _end_last_episodes(self) -> None:
+        """
+        Mark episodes that are cut off as truncated, so that no n-step return reaches into the next one;
+        SB3 does so when an environment ends an episode, but not when it is reset from outside.
+        """
+        buffer = self.replay_buffer
+        if isinstance(buffer, NStepReplayBuffer) and buffer.size() > 0:
+            last = buffer.pos - 1
+            buffer.timeouts[last] = np.where(buffer.dones[last], buffer.timeouts[last], 1)
+            buffer.dones[last] = 1
 
     def learn(
         self: SelfMaxEntAlgorithm,

@@ -1,0 +1,139 @@
+"""
+Learning curves over seeds, with the RL Zoo's own training and hyperparameters, as CSV.
+
+Each run is one process, ``python -m sb3_maxent.zoo train``, that evaluates 20 deterministic episodes at ten equal
+intervals. Finished runs are appended to the CSV as they come, and skipped when the same command is given again::
+
+    python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
+    python benchmarks/learning.py --report
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+EVALUATIONS, EPISODES = 10, 20
+COLUMNS = ["env", "algo", "label", "seed", "step", "mean_return", "std_return", "seconds", "hyperparams", "versions"]
+VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
+SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0}
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of the CSV, none if there is no file yet."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
+    """
+    One run in its own process.
+
+    :return: its rows, one for each evaluation
+    :raises RuntimeError: with the process's output, if it fails
+    """
+    start = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
+        command += ["-n", str(args.steps), "--eval-freq", str(args.steps // EVALUATIONS), "--eval-episodes", str(EPISODES)]
+        command += ["--num-threads", "1", "--device", "cpu", "--log-interval", "-2", "-f", folder]
+        if args.hyperparams:
+            command += ["--hyperparams", *args.hyperparams]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if result.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
+        (path,) = Path(folder).glob("*/*/evaluations.npz")
+        data = np.load(path)
+    common = {"env": env, "algo": algo, "label": args.label, "seed": str(seed)}
+    last = {"seconds": f"{time.time() - start:.0f}", "hyperparams": " ".join(args.hyperparams), "versions": VERSIONS}
+    return [
+        {**common, "step": str(step), "mean_return": f"{returns.mean():.2f}", "std_return": f"{returns.std():.2f}", **last}
+        for step, returns in zip(data["timesteps"], data["results"], strict=True)
+    ]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is missing; the number of failed runs."""
+    finished = {(row["env"], row["algo"], row["label"], row["seed"]) for row in read(args.csv)}
+    runs = [(env, algo, seed) for env in args.env for seed in range(args.seeds) for algo in args.algo]
+    lock, failures = Lock(), []
+
+    def work(env: str, algo: str, seed: int) -> None:
+        name = f"{algo} {args.label} {env} seed {seed}"
+        if (env, algo, args.label, str(seed)) in finished:
+            print(f"{name}: already in {args.csv}", flush=True)
+            return
+        try:
+            rows = train(env, algo, seed, args)
+        except RuntimeError as error:
+            failures.append(name)
+            print(error, flush=True)
+            return
+        with lock:
+            new = not args.csv.exists()
+            with args.csv.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                if new:
+                    writer.writeheader()
+                writer.writerows(rows)
+        returns = " ".join(f"{float(row['mean_return']):.0f}" for row in rows)
+        print(f"{name}: {returns} ({rows[-1]['seconds']} s)", flush=True)
+
+    with ThreadPoolExecutor(args.n_jobs) as pool:
+        list(pool.map(lambda arguments: work(*arguments), runs))
+    return len(failures)
+
+
+def report(path: Path) -> None:
+    """Print a Markdown table of the returns at the end of training."""
+    groups: dict[tuple[str, str, str], dict[str, list[dict[str, str]]]] = {}
+    for row in read(path):
+        seeds = groups.setdefault((row["env"], row["algo"], row["label"]), {})
+        seeds.setdefault(row["seed"], []).append(row)
+    print("| environment | algorithm | steps | seeds | final return, mean ± std over seeds | lowest | solved | minutes a run |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (env, algo, label), seeds in sorted(groups.items()):
+        final = np.array([float(rows[-1]["mean_return"]) for rows in seeds.values()])
+        solved = f"{(final >= SOLVED[env]).sum()} of {len(final)} (≥ {SOLVED[env]:g})" if env in SOLVED else ""
+        minutes = np.median([float(rows[-1]["seconds"]) for rows in seeds.values()]) / 60
+        steps = next(iter(seeds.values()))[-1]["step"]
+        name = f"{algo} {label}".strip()
+        print(
+            f"| {env} | {name} | {steps} | {len(final)} | {final.mean():.1f} ± {final.std():.1f} | "
+            f"{final.min():.1f} | {solved} | {minutes:.1f} |"
+        )
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algo", nargs="+", default=["discretesac", "dqn"], help="zoo keys")
+    parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
+    parser.add_argument("-n", "--steps", type=int, default=50_000, help="environment steps")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds, counted from 0")
+    parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. learning_rate:0.01)")
+    parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
+    parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("discretesac.csv"))
+    parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, train nothing")
+    args = parser.parse_args()
+    if args.report:
+        report(args.csv)
+        return 0
+    return run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

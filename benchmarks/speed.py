@@ -1,0 +1,134 @@
+"""
+Cost of a gradient step, as ratios to SB3's SAC: all algorithms in one process, in turn, medians of several rounds.
+
+Batch 256, networks 256-256, 17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. To
+add an algorithm, add a line to ``ALGORITHMS``. On a machine that does other work, time with one thread::
+
+    OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+
+BATCH_SIZE, NET_ARCH, N_OBSERVATIONS, N_ACTIONS = 256, [256, 256], 17, 6
+
+
+class Noise(gym.Env):
+    """Random observations and rewards: only the sizes matter here."""
+
+    def __init__(self, action_space: spaces.Space):
+        self.observation_space = spaces.Box(-1, 1, (N_OBSERVATIONS,))
+        self.action_space = action_space
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return self.observation_space.sample(), float(self.np_random.normal()), False, False, {}
+
+
+def make(module: str, name: str, action_space: spaces.Space, **kwargs: Any) -> Callable[[], Any]:
+    """A function that makes the model, or ``None`` where its package is not installed."""
+
+    def build() -> Any:
+        try:
+            algorithm = getattr(importlib.import_module(module), name)
+        except ImportError:
+            return None
+        policy_kwargs = {"net_arch": NET_ARCH, **kwargs.pop("policy_kwargs", {})}
+        env = Noise(action_space)
+        return algorithm("MlpPolicy", env, batch_size=BATCH_SIZE, buffer_size=10_000, policy_kwargs=policy_kwargs, **kwargs)
+
+    return build
+
+
+BOX, DISCRETE = spaces.Box(-1, 1, (N_ACTIONS,)), spaces.Discrete(N_ACTIONS)
+BASELINE = "SB3 SAC"
+ALGORITHMS = {
+    BASELINE: make("stable_baselines3", "SAC", BOX),
+    "DiscreteSAC": make("sb3_maxent", "DiscreteSAC", DISCRETE),
+    "DiscreteSAC, q_clip and entropy_penalty": make("sb3_maxent", "DiscreteSAC", DISCRETE, q_clip=0.5, entropy_penalty=0.5),
+    "SB3 DQN": make("stable_baselines3", "DQN", DISCRETE),
+    "sb3_soft SDSAC": make("sb3_soft", "SDSAC", DISCRETE),
+}
+
+
+def fill(model: Any, steps: int = 1000) -> None:
+    """Fill the replay buffer without training."""
+    model.learning_starts = steps
+    model.learn(steps)
+
+
+def measure(models: dict[str, Any], rounds: int, gradient_steps: int) -> dict[str, list[float]]:
+    """
+    Time gradient steps, the models in turn.
+
+    :return: for each model milliseconds a step, round by round
+    """
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():  # warm up
+        model.train(gradient_steps=gradient_steps, batch_size=BATCH_SIZE)
+    for _ in range(rounds):
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.train(gradient_steps=gradient_steps, batch_size=BATCH_SIZE)
+            times[name].append((time.perf_counter() - start) / gradient_steps * 1000)
+    return times
+
+
+def processor() -> str:
+    """Name of the processor, as far as the system tells."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--gradient-steps", type=int, default=40, help="in each round")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", default=list(ALGORITHMS), help="names from the table")
+    args = parser.parse_args()
+
+    models = {name: ALGORITHMS[name]() for name in dict.fromkeys([BASELINE, *args.only])}
+    for name in [name for name, model in models.items() if model is None]:
+        print(f"{name}: not installed, left out")
+        del models[name]
+    for model in models.values():
+        fill(model)
+    packages = []
+    for package in ("sb3_maxent", "stable_baselines3", "torch", "sb3_soft"):
+        try:
+            packages.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    print(f"{', '.join(packages)}; {processor()}, {os.cpu_count()} cores")
+    print(f"batch {BATCH_SIZE}, networks {NET_ARCH}, {args.rounds} rounds of {args.gradient_steps} gradient steps\n")
+    print("| algorithm | threads | ms a step (median) | ratio to SB3 SAC (median, lowest - highest) |\n|---|---|---|---|")
+    for threads in args.threads:
+        th.set_num_threads(threads)
+        times = measure(models, args.rounds, args.gradient_steps)
+        for name, column in times.items():
+            ratios = np.array(column) / np.array(times[BASELINE])
+            spread = f"{np.median(ratios):.2f}, {ratios.min():.2f} - {ratios.max():.2f}"
+            print(f"| {name} | {threads} | {np.median(column):.2f} | {spread} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Imports go one way: functional -> common -> algorithms -> package -> zoo (DESIGN.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sb3_maxent
+
+ROOT = Path(sb3_maxent.__file__).parent
+ALGORITHMS = ("soft_q_learning", "discrete_sac", "s2ac", "sacnf")
+# What each room may import of ours; a room may always import itself
+ALLOWED = {
+    "functional": set(),
+    "common": {"functional"},
+    **{algorithm: {"functional", "common"} for algorithm in ALGORITHMS},
+    "envs": set(),
+    "reference": set(),
+    "__init__": {*ALGORITHMS, "envs"},
+    "zoo": {"__init__"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imported_modules(path):
+    """Absolute names of everything that a file imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module):
+    parts = module.split(".")
+    if parts[0] != "sb3_maxent":
+        return None
+    return parts[1] if len(parts) > 1 and ((ROOT / parts[1]).is_dir() or (ROOT / f"{parts[1]}.py").is_file()) else "__init__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert room in ALLOWED, f"{path} stands in no room of the layout"
+    for module in imported_modules(path):
+        imported = room_of(module)
+        assert imported is None or imported == room or imported in ALLOWED[room], f"{room} imports {module}"
+        if room in ("functional", "reference"):
+            assert not module.startswith(("stable_baselines3", "torch.nn.modules", "gymnasium")), f"{room} imports {module}"
+        if room == "reference":
+            assert not module.startswith("torch"), f"{room} imports {module}"
+        if room != "zoo":
+            assert not module.startswith("rl_zoo3"), f"only zoo.py imports rl_zoo3, not {path}"
+
+
+def test_the_test_sees_imports():
+    """The check itself: the package's own __init__ imports an algorithm, and that is seen."""
+    assert "discrete_sac" in {room_of(module) for module in imported_modules(ROOT / "__init__.py")}

@@ -1,0 +1,371 @@
+"""DiscreteSAC's formulas against loops over actions, its acting, and everything that SB3's SAC can be combined with."""
+
+import itertools
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
+from toys import Toy
+
+from sb3_maxent import DiscreteSAC
+
+SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
+SPACES = [spaces.Discrete(3), spaces.Discrete(4, start=-2), spaces.MultiDiscrete([3, 2]), spaces.MultiDiscrete([2, 2, 3])]
+
+
+def make_model(action_space=None, observation_space=None, policy="MlpPolicy", steps=40, n_envs=1, **kwargs):
+    env = make_vec_env(lambda: Toy(observation_space, action_space), n_envs=n_envs, seed=0)
+    policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
+    return DiscreteSAC(policy, env, policy_kwargs=policy_kwargs, **{**SMALL, **kwargs}).learn(steps)
+
+
+def joint_actions(space):
+    """All actions of a space, each as an array of its components' indices."""
+    nvec = [space.n] if isinstance(space, spaces.Discrete) else space.nvec
+    return list(itertools.product(*map(range, nvec)))
+
+
+def joint_tables(model, observations, critic):
+    """(B, joint actions) probabilities and, for each critic, Q-values, by loops."""
+    heads = model.actor.heads
+    joint = joint_actions(model.action_space)
+    with th.no_grad():
+        probs = model.actor.action_log_probs(observations).exp().numpy()
+        q_values = [q.numpy() for q in critic(observations)]
+    columns = [[offset + index for offset, index in zip(heads.offsets.tolist(), action, strict=True)] for action in joint]
+    probabilities = np.array([[np.prod([row[c] for c in chosen]) for chosen in columns] for row in probs])
+    tables = [np.array([[sum(row[c] for c in chosen) for chosen in columns] for row in q]) for q in q_values]
+    return probabilities, np.array(tables)
+
+
+def expected_value(model, observations, critic, alpha):
+    """(B,) E[min or mean of the critics] + alpha H, with joint probabilities."""
+    probabilities, q_values = joint_tables(model, observations, critic)
+    if model.q_reduction == "mean":
+        q = (probabilities * q_values.mean(axis=0)).sum(axis=1)
+    elif isinstance(model.action_space, spaces.Discrete):
+        q = (probabilities * q_values.min(axis=0)).sum(axis=1)
+    else:
+        q = (probabilities * q_values).sum(axis=2).min(axis=0)
+    return q - alpha * (probabilities * np.log(probabilities)).sum(axis=1)
+
+
+@pytest.mark.parametrize("q_reduction", ["min", "mean"])
+@pytest.mark.parametrize("action_space", SPACES, ids=str)
+def test_formulas(action_space, q_reduction):
+    model = make_model(action_space, q_reduction=q_reduction, policy_kwargs={"n_critics": 3})
+    data = model.replay_buffer.sample(8)
+    alpha = th.tensor([0.7])
+    value = model._soft_value(data.observations, alpha)
+    np.testing.assert_allclose(
+        value.detach()[:, 0], expected_value(model, data.observations, model.critic_target, 0.7), rtol=1e-4, atol=1e-5
+    )
+    loss, entropy = model._actor_loss(data.observations, alpha)
+    np.testing.assert_allclose(loss.item(), -expected_value(model, data.observations, model.critic, 0.7).mean(), rtol=1e-4)
+    probabilities, tables = joint_tables(model, data.observations, model.critic)
+    np.testing.assert_allclose(entropy.detach()[:, 0], -(probabilities * np.log(probabilities)).sum(axis=1), rtol=1e-4)
+
+    start = action_space.start
+    chosen = [joint_actions(action_space).index(tuple(np.atleast_1d(action - start))) for action in data.actions.numpy()]
+    for q_values, table in zip(model._current_q_values(data.observations, data.actions), tables, strict=True):
+        np.testing.assert_allclose(q_values.detach()[:, 0], table[np.arange(8), chosen], rtol=1e-4, atol=1e-6)
+
+    # The critics are constants for the actor
+    loss.backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.actor.parameters())
+
+
+def test_actor_gradient_is_exact():
+    """dL/dlogits = pi (alpha log pi - Q - E[alpha log pi - Q]) / B, worked out by hand."""
+    model = make_model()
+    data = model.replay_buffer.sample(5)
+    logits = model.actor.logits_net(data.observations).detach().requires_grad_()
+    model.actor.action_log_probs = lambda obs: th.log_softmax(logits, dim=1)
+    loss, _ = model._actor_loss(data.observations, th.tensor(0.4))
+    (gradient,) = th.autograd.grad(loss, logits)
+    pi = th.softmax(logits, dim=1).detach()
+    inner = 0.4 * pi.log() - th.stack(model.critic(data.observations)).amin(dim=0).detach()
+    expected = pi * (inner - (pi * inner).sum(dim=1, keepdim=True)) / 5
+    th.testing.assert_close(gradient, expected)
+
+
+def test_critic_entropy_coefficient():
+    model = make_model(critic_ent_coef=0.0)
+    observations = model.replay_buffer.sample(8).observations
+    value = model._soft_value(observations, th.tensor(5.0)).detach()[:, 0]
+    np.testing.assert_allclose(value, expected_value(model, observations, model.critic_target, 0.0), rtol=1e-4, atol=1e-6)
+
+
+def test_q_clip_by_hand():
+    """Equation 16 of 2209.10081, sample by sample."""
+    model = make_model(q_clip=0.1)
+    data = model.replay_buffer.sample(3)
+    model.critic_target.forward = lambda obs: (th.zeros(3, 3),) * 2
+    current = (th.tensor([[0.05], [0.3], [-0.3]]),) * 2
+    target = th.ones(3, 1)
+    # inside the clip: (0.05 - 1)^2; beyond it towards the target: (0.1 - 1)^2; beyond it away from the target: (-0.3 - 1)^2
+    expected = 2 * 0.5 * np.mean([0.95**2, 0.9**2, 1.3**2])
+    assert model._critic_loss(current, target, data).item() == pytest.approx(expected)
+
+
+def test_entropy_penalty():
+    model = make_model(entropy_penalty=0.5)
+    observations = model.replay_buffer.sample(8).observations
+    with th.no_grad():
+        for parameter in model.actor_old.parameters():
+            parameter.mul_(3.0)
+        old = model.actor_old.action_log_probs(observations)
+        old_entropy = -(old.exp() * old).sum(dim=1, keepdim=True)
+    penalized, entropy = model._actor_loss(observations, th.tensor(0.3))
+    model.entropy_penalty = 0.0
+    plain, _ = model._actor_loss(observations, th.tensor(0.3))
+    assert (penalized - plain).item() == pytest.approx(0.25 * ((entropy - old_entropy) ** 2).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.98])
+def test_temperature_follows_the_exact_entropy(ratio):
+    """It falls where the entropy is above the target and rises where it is below; its loss is log(alpha) (H - target)."""
+    model = make_model(target_entropy_ratio=ratio, policy_kwargs={"net_arch": []}, steps=0, ent_coef="auto_0.5")
+    assert model.target_entropy == pytest.approx(ratio * np.log(3))
+    with th.no_grad():  # the same distribution in every state
+        model.actor.logits_net[0].weight.zero_()
+        model.actor.logits_net[0].bias.copy_(th.tensor([0.5, 0.25, 0.25]).log() + 7)
+    model.learning_starts = 1000
+    model.learn(20).train(1, 16)
+    surplus = 1.5 * np.log(2) - ratio * np.log(3)
+    assert model.logger.name_to_value["train/entropy"] == pytest.approx(1.5 * np.log(2), rel=1e-4)
+    assert model.logger.name_to_value["train/ent_coef_loss"] == pytest.approx(np.log(0.5) * surplus, rel=1e-4)
+    assert np.sign(model.log_ent_coef.item() - np.log(0.5)) == -np.sign(surplus)
+
+
+def test_temperature_bounds():
+    model = make_model(ent_coef="auto_0.5", ent_coef_bounds=(0.4, 0.45), learning_rate=1.0)
+    assert model.log_ent_coef.exp().item() == pytest.approx(0.4) or model.log_ent_coef.exp().item() == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("action_space", SPACES, ids=str)
+def test_predict(action_space):
+    model = make_model(action_space)
+    rng = np.random.default_rng(0)
+    observations = rng.uniform(-1, 1, size=(64, 3)).astype(np.float32)
+    actions, _ = model.predict(observations, deterministic=True)
+    assert actions.dtype == np.int64 and actions.shape == (64, *action_space.shape)
+    probabilities, _ = joint_tables(model, th.as_tensor(observations), model.critic)
+    modes = np.array(joint_actions(action_space))[probabilities.argmax(axis=1)].reshape(actions.shape)
+    np.testing.assert_array_equal(actions, modes + action_space.start)
+    # One row at a time, and without the batch dimension
+    for observation, action in zip(observations, actions, strict=True):
+        np.testing.assert_array_equal(model.predict(observation, deterministic=True)[0], action)
+    # One row never changes another's sample
+    th.manual_seed(1)
+    samples, _ = model.predict(observations)
+    changed = observations.copy()
+    changed[0] = -changed[0]
+    th.manual_seed(1)
+    np.testing.assert_array_equal(model.predict(changed)[0][1:], samples[1:])
+
+
+def test_samples_have_the_policys_probabilities():
+    model = make_model(spaces.MultiDiscrete([3, 2], start=[5, 0]))
+    observation = np.array([0.1, -0.5, 0.9], dtype=np.float32)
+    samples, _ = model.predict(np.tile(observation, (20_000, 1)))
+    probabilities = model.actor.action_log_probs(th.as_tensor(observation[None])).exp().detach().numpy()[0]
+    for component, (low, part) in enumerate(zip([5, 0], np.split(probabilities, [3]), strict=True)):
+        frequencies = np.bincount(samples[:, component] - low, minlength=len(part)) / 20_000
+        np.testing.assert_allclose(frequencies, part, atol=0.015)
+
+
+# ---------------------------------------------------------------------- action masks
+
+
+class Masked(Toy):
+    """Action masks in the observation; an action that is not allowed is an error."""
+
+    def __init__(self, action_space=None):
+        super().__init__(None, action_space or spaces.Discrete(4, start=1))
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        self.nvec = [int(self.action_space.n)] if discrete else self.action_space.nvec.tolist()
+        self.observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "mask": spaces.MultiBinary(sum(self.nvec))})
+
+    def observe(self, observation):
+        masks = [self.np_random.permutation([1, *self.np_random.integers(2, size=n - 1)]) for n in self.nvec]
+        self.mask = np.concatenate(masks).astype(np.int8)
+        return {**observation, "mask": self.mask.copy()}
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        return self.observe(observation), info
+
+    def step(self, action):
+        indices = np.atleast_1d(action - self.action_space.start) + np.cumsum([0, *self.nvec[:-1]])
+        assert self.mask[indices].all(), f"{action} is not allowed by {self.mask}"
+        observation, *rest = super().step(action)
+        return self.observe(observation), *rest
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(4, start=1), spaces.MultiDiscrete([3, 2])], ids=str)
+def test_action_masks(action_space, tmp_path):
+    env = make_vec_env(lambda: Masked(action_space), n_envs=2, seed=0)
+    kwargs = {"policy_kwargs": {"net_arch": [16], "action_mask_key": "mask"}, **SMALL}
+    model = DiscreteSAC("MultiInputPolicy", env, **kwargs).learn(200)  # half of it at random
+    data = model.replay_buffer.sample(64)
+    masks = data.observations["mask"]
+    log_probs = model.actor.action_log_probs(data.observations)
+    assert log_probs.exp()[masks == 0].abs().max() == 0
+    targets = model._target_entropy_of(data.observations)
+    parts = masks.split(model.actor.heads.nvec, dim=1)
+    expected = 0.5 * sum(part.sum(dim=1, keepdim=True).log() for part in parts)
+    ratio = model.target_entropy_ratio / 0.5
+    th.testing.assert_close(targets, (ratio * expected).to(targets.dtype))
+    loss, entropy = model._actor_loss(data.observations, th.tensor(50.0))
+    assert loss.isfinite() and (entropy <= expected / 0.5 + 1e-5).all()
+    model.save(tmp_path / "model")
+    loaded = DiscreteSAC.load(tmp_path / "model")
+    observation = env.reset()
+    np.testing.assert_array_equal(loaded.predict(observation, deterministic=True)[0], model.predict(observation, None, None, True)[0])
+
+
+# ---------------------------------------------------------------------- combinations
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "policy"),
+    [
+        (spaces.Box(-1, 1, (3,)), "MlpPolicy"),
+        (spaces.Discrete(5), "MlpPolicy"),
+        (spaces.MultiDiscrete([3, 4]), "MlpPolicy"),
+        (spaces.MultiBinary(4), "MlpPolicy"),
+        (spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}), "MultiInputPolicy"),
+    ],
+    ids=["box", "discrete", "multidiscrete", "multibinary", "dict"],
+)
+@pytest.mark.parametrize("action_space", SPACES[1:3], ids=str)
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_observations(observation_space, policy, action_space, n_envs):
+    model = make_model(action_space, observation_space, policy, n_envs=n_envs, steps=60)
+    assert model._n_updates > 0
+    observation = model.get_env().reset()
+    assert model.predict(observation)[0].shape == (n_envs, *action_space.shape)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_images(share):
+    env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True)
+    policy_kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "net_arch": [8], "share_features_extractor": share}
+    model = DiscreteSAC("CnnPolicy", env, policy_kwargs=policy_kwargs, **SMALL).learn(30)
+    assert model.predict(env.observation_space.sample())[0] in env.action_space
+    assert (model.actor.features_extractor is model.critic.features_extractor) == share
+
+
+def test_images_in_a_dictionary():
+    spaces_ = {"image": spaces.Box(0, 255, (36, 36, 1), np.uint8), "x": spaces.Box(-1, 1, (2,))}
+    make_model(spaces.Discrete(2), spaces.Dict(spaces_), "MultiInputPolicy", steps=30)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"n_steps": 3},
+        {"train_freq": (1, "episode"), "gradient_steps": -1},
+        {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}},
+        {"tau": 1.0, "target_update_interval": 5},
+        {"q_clip": 0.5, "entropy_penalty": 0.5, "q_reduction": "mean"},
+        {"ent_coef": 0.0, "critic_ent_coef": 0.1},
+        {"policy_kwargs": {"n_critics": 1, "net_arch": {"pi": [8], "qf": [4, 4]}, "activation_fn": th.nn.Tanh}},
+        {"policy_kwargs": {"optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}},
+        {"learning_rate": lambda progress: 1e-3 * progress},
+    ],
+    ids=lambda kwargs: "-".join(kwargs),
+)
+@pytest.mark.parametrize("action_space", SPACES[1:3], ids=str)
+def test_options(kwargs, action_space):
+    model = make_model(action_space, **kwargs)
+    assert model._n_updates > 0
+
+
+def test_separate_networks():
+    model = make_model(policy_kwargs={"net_arch": {"pi": [7], "qf": [5, 4]}})
+    assert model.actor.logits_net[0].out_features == 7
+    assert [layer.out_features for layer in model.critic.qf0 if isinstance(layer, th.nn.Linear)] == [5, 4, 3]
+
+
+def test_vec_normalize():
+    env = VecNormalize(make_vec_env(Toy, n_envs=2, seed=0))
+    model = DiscreteSAC("MlpPolicy", env, n_steps=3, **SMALL).learn(60)
+    assert model.get_vec_normalize_env() is env and model._n_updates > 0
+
+
+def test_her():
+    env = BitFlippingEnv(n_bits=3, continuous=False)
+    kwargs = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
+    model = DiscreteSAC("MultiInputPolicy", env, **kwargs, **SMALL).learn(60)
+    assert model._n_updates > 0
+
+
+class BatchNormExtractor(FlattenExtractor):
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.norm = th.nn.BatchNorm1d(self.features_dim)
+
+    def forward(self, observations):
+        return self.norm(super().forward(observations))
+
+
+def test_batch_norm():
+    """The targets take over the running statistics as they are, and stay in evaluation mode."""
+    model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor}, target_update_interval=1)
+    assert len(model.batch_norm_stats) == 2
+    for value, target in zip(model.batch_norm_stats, model.batch_norm_stats_target, strict=True):
+        assert value.abs().sum() > 0 and th.equal(value, target)
+    assert not model.critic_target.training
+    model.policy.set_training_mode(True)
+    assert not model.critic_target.training and model.critic.training
+
+
+# ---------------------------------------------------------------------- logs
+
+
+def test_logs():
+    model = make_model(steps=40)
+    model.train(3, 16)
+    expected = {"n_updates", "ent_coef", "actor_loss", "critic_loss", "ent_coef_loss", "entropy", "q_mean", "learning_rate"}
+    assert {f"train/{name}" for name in expected} <= set(model.logger.name_to_value)
+    assert 0 < model.logger.name_to_value["train/entropy"] <= np.log(3) + 1e-6
+
+
+def test_no_host_synchronisation_per_gradient_step(monkeypatch):
+    """As many tensors come to the host in a call of train() with 12 gradient steps as in one with 3."""
+    model = make_model(q_clip=0.5, entropy_penalty=0.5, ent_coef_bounds=(1e-3, 1.0))
+    calls = []
+    for name in ("item", "cpu", "tolist", "numpy", "__bool__", "__float__", "__int__", "__array__"):
+
+        def counted(self, *args, original=getattr(th.Tensor, name), name=name, **kwargs):
+            filename = sys._getframe(1).f_code.co_filename
+            if "sb3_maxent" in filename or "stable_baselines3" in filename:  # torch's own Adam reads its step, on the host
+                calls.append(name)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(th.Tensor, name, counted)
+    counts = []
+    for gradient_steps in (3, 12):
+        calls.clear()
+        model.train(gradient_steps, 16)
+        counts.append(len(calls))
+    assert counts[0] == counts[1] > 0
+
+
+def test_tensorboard_and_callbacks(tmp_path):
+    pytest.importorskip("tensorboard")
+    env = gym.make("CartPole-v1")
+    model = DiscreteSAC("MlpPolicy", env, tensorboard_log=str(tmp_path), **SMALL)
+    model.learn(60, callback=lambda local, _: local["self"].num_timesteps < 50, log_interval=1)
+    assert model.num_timesteps == 50
+    assert [path.name for path in tmp_path.iterdir()] == ["DiscreteSAC_1"]

@@ -1,0 +1,170 @@
+"""SB3's promises about saving, loading and resuming."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from toys import Toy
+
+from sb3_maxent import DiscreteSAC
+from sb3_maxent.discrete_sac import CnnPolicy, MultiInputPolicy
+
+SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0, "policy_kwargs": {"net_arch": [16]}}
+
+
+def assert_equal_models(first, second):
+    tensors, expected = first.policy.state_dict(), second.policy.state_dict()
+    assert list(tensors) == list(expected)
+    assert all(th.equal(tensors[name], value) for name, value in expected.items())
+    for name in ("log_ent_coef", "ent_coef_tensor"):
+        assert hasattr(first, name) == hasattr(second, name)
+        if getattr(second, name, None) is not None:
+            assert th.equal(getattr(first, name), getattr(second, name))
+    assert all(th.equal(*pair) for pair in zip(first.actor_old.parameters(), second.actor_old.parameters(), strict=True))
+    optimizers = ["actor.optimizer", "critic.optimizer", *(["ent_coef_optimizer"] if second.ent_coef_optimizer else [])]
+    for name in optimizers:
+        states = [model.get_parameters()[name]["state"] for model in (first, second)]
+        assert states[1].keys() == states[0].keys() and states[1]
+        for index, moments in states[1].items():
+            assert all(th.equal(value, states[0][index][key]) for key, value in moments.items())
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"ent_coef": 0.3},
+        {"ent_coef": "auto_0.1", "target_entropy": 0.4},
+        {"q_reduction": "mean", "q_clip": 0.5, "entropy_penalty": 0.5, "critic_ent_coef": 0.0},
+        {"learning_rate": lambda progress: 1e-3 * progress, "ent_coef_bounds": (0.01, 1.0), "target_update_interval": 3},
+    ],
+    ids=lambda kwargs: "-".join(kwargs),
+)
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3, start=2), spaces.MultiDiscrete([2, 3])], ids=str)
+def test_save_and_load(action_space, kwargs, tmp_path):
+    env = make_vec_env(lambda: Toy(action_space=action_space), n_envs=2, seed=0)
+    model = DiscreteSAC("MlpPolicy", env, **SMALL, **kwargs).learn(60)
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer")
+    loaded = DiscreteSAC.load(tmp_path / "model")  # without an environment
+    assert_equal_models(loaded, model)
+    for name, value in kwargs.items():
+        assert callable(value) or getattr(loaded, name) == value, name
+    assert loaded.target_entropy == model.target_entropy
+    observations = env.reset()
+    np.testing.assert_array_equal(loaded.predict(observations, deterministic=True)[0], model.predict(observations, None, None, True)[0])
+
+    loaded = DiscreteSAC.load(tmp_path / "model", env=env)
+    loaded.load_replay_buffer(tmp_path / "buffer")
+    assert loaded.replay_buffer.pos == model.replay_buffer.pos
+    loaded.learn(20, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 80 and loaded._n_updates == model._n_updates + 10
+
+    loaded.set_parameters(model.get_parameters())
+    assert_equal_models_weights = loaded.policy.state_dict()
+    assert all(th.equal(assert_equal_models_weights[name], value) for name, value in model.policy.state_dict().items())
+
+
+def test_changed_parameters_on_loading_are_checked(tmp_path):
+    DiscreteSAC("MlpPolicy", Toy(), **SMALL).save(tmp_path / "model")
+    assert DiscreteSAC.load(tmp_path / "model", tau=0.5).tau == 0.5
+    with pytest.raises(ValueError, match="`tau` must be a number in"):
+        DiscreteSAC.load(tmp_path / "model", tau=-1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "observation_space", "policy_kwargs"),
+    [
+        ("MlpPolicy", None, {"net_arch": {"pi": [4], "qf": [5]}, "n_critics": 3, "activation_fn": th.nn.Tanh}),
+        (CnnPolicy, spaces.Box(0, 255, (1, 36, 36), np.uint8), {"features_extractor_kwargs": {"features_dim": 8}}),
+        (
+            MultiInputPolicy,
+            spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "mask": spaces.MultiBinary(3)}),
+            {"action_mask_key": "mask", "share_features_extractor": True},
+        ),
+    ],
+    ids=["mlp", "cnn", "multi-input"],
+)
+def test_policy_round_trip(policy, observation_space, policy_kwargs, tmp_path):
+    """A policy saved alone keeps every constructor argument, and its class can be passed as ``policy``."""
+    env = Toy(observation_space)
+    model = DiscreteSAC(policy, env, policy_kwargs=policy_kwargs)
+    model.policy.save(tmp_path / "policy")
+    loaded = type(model.policy).load(tmp_path / "policy")
+    for name, value in policy_kwargs.items():
+        assert getattr(loaded, name) == value, name
+    state = loaded.state_dict()
+    assert all(th.equal(state[name], value) for name, value in model.policy.state_dict().items())
+    observation = env.observation_space.sample()
+    assert loaded.predict(observation, deterministic=True)[0] == model.predict(observation, deterministic=True)[0]
+    assert type(DiscreteSAC(type(model.policy), env, policy_kwargs=policy_kwargs).policy) is type(model.policy)
+
+
+# ---------------------------------------------------------------------- resuming
+
+
+class Clockwork(gym.Env):
+    """Deterministic, reset included: what SB3 does not save (the environment and its generator) makes no difference."""
+
+    observation_space = spaces.Box(-10, 10, (2,))
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        self.time, self.position = 0, 0.0
+        return self.observe(), {}
+
+    def observe(self):
+        return np.array([self.position, self.time / 10], dtype=np.float32)
+
+    def step(self, action):
+        self.position = float(np.clip(0.9 * self.position + (int(action) - 1), -10, 10))
+        self.time += 1
+        return self.observe(), -abs(self.position - 1), False, self.time == 10, {}
+
+
+def run(kind, folder, n):
+    """One process of the resume test: ``straight`` learns 2n, ``first`` n, and ``second`` goes on from there."""
+    kwargs = {"n_steps": 3, "learning_starts": 130, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}, "buffer_size": 250}
+    env = make_vec_env(Clockwork, n_envs=2)
+    if kind == "second":
+        model = DiscreteSAC.load(folder / "first", env=env)
+        model.load_replay_buffer(folder / "buffer")
+        model.learn(n, reset_num_timesteps=False)
+    else:
+        model = DiscreteSAC("MlpPolicy", env, seed=7, q_clip=1.0, entropy_penalty=0.1, **kwargs)
+        model.learn(2 * n if kind == "straight" else n)
+        model.save_replay_buffer(folder / "buffer")
+    model.save(folder / kind)
+
+
+@pytest.mark.parametrize("n", [100, 300], ids=["before-learning-starts", "after"])
+def test_resume_in_a_new_process(n, tmp_path):
+    """learn(2n) equals learn(n), save, load in a new process, learn(n), bit for bit."""
+    for kind in ("straight", "first", "second"):
+        code = f"from test_save_load import *; run({kind!r}, Path({str(tmp_path)!r}), {n})"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, check=True)
+    straight, second = (DiscreteSAC.load(tmp_path / kind) for kind in ("straight", "second"))
+    assert second.num_timesteps == straight.num_timesteps == 2 * n
+    assert second._n_updates == straight._n_updates > 0
+    assert_equal_models(second, straight)
+
+
+def test_a_loaded_model_leaves_the_random_generators_alone_until_it_resumes(tmp_path):
+    """Models without a seed store none, so that several processes that load one do not draw the same actions."""
+    env = make_vec_env(Toy)
+    kwargs = {**SMALL, "seed": None}
+    DiscreteSAC("MlpPolicy", env, **kwargs).learn(30).save(tmp_path / "model")
+    th.manual_seed(5)
+    expected = th.rand(3)
+    th.manual_seed(5)
+    DiscreteSAC.load(tmp_path / "model", env=env)
+    assert DiscreteSAC.load(tmp_path / "model")._rng_state is None
+    th.manual_seed(5)
+    assert th.equal(th.rand(3), expected)

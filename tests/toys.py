@@ -1,0 +1,61 @@
+"""Small environments for the tests."""
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class TabularMDP(gym.Env):
+    """
+    Any finite MDP, observed as a ``Discrete`` state; an episode is truncated after ``horizon`` steps.
+
+    :param transitions: (S, A, S) probabilities
+    :param rewards: (S, A)
+    :param horizon: number of steps
+    :param start: the action space's first action
+    """
+
+    def __init__(self, transitions, rewards, horizon=50, start=0):
+        self.transitions, self.rewards, self.horizon, self.start = transitions, rewards, horizon, start
+        self.observation_space = spaces.Discrete(len(rewards))
+        self.action_space = spaces.Discrete(rewards.shape[1], start=start)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state, self.time = int(self.np_random.integers(len(self.rewards))), 0
+        return self.state, {}
+
+    def step(self, action):
+        action -= self.start
+        reward = self.rewards[self.state, action]
+        self.state = int(self.np_random.choice(len(self.rewards), p=self.transitions[self.state, action]))
+        self.time += 1
+        return self.state, float(reward), False, self.time >= self.horizon, {}
+
+
+class Toy(gym.Env):
+    """
+    Random observations and rewards in episodes of ten steps, for any pair of spaces.
+
+    :param observation_space: any
+    :param action_space: any
+    :param fault: called with the number of the step and (observation, reward), returns them, perhaps spoilt
+    """
+
+    def __init__(self, observation_space=None, action_space=None, fault=lambda step, observation, reward: (observation, reward)):
+        self.observation_space = observation_space or spaces.Box(-1, 1, (3,))
+        self.action_space = action_space or spaces.Discrete(3)
+        self.fault, self.steps = fault, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.time = 0
+        return self.fault(self.steps, self.observation_space.sample(), 0.0)[0], {}
+
+    def step(self, action):
+        assert self.action_space.contains(action if np.ndim(action) else int(action)), action
+        self.steps, self.time = self.steps + 1, self.time + 1
+        observation, reward = self.fault(self.steps, self.observation_space.sample(), float(np.sum(action) % 2))
+        return observation, reward, False, self.time >= 10, {}
