@@ -102,7 +102,7 @@ def report(path: Path) -> None:
     for row in read(path):
         seeds = groups.setdefault((row["env"], row["algo"], row["label"]), {})
         seeds.setdefault(row["seed"], []).append(row)
-    print("| environment | algorithm | steps | seeds | final return, mean ± std over seeds | lowest | solved | minutes a run |")
+    print("| environment | algorithm | steps | seeds | final return, mean ± std | lowest | solved | minutes a run |")
     print("|---|---|---|---|---|---|---|---|")
     for (env, algo, label), seeds in sorted(groups.items()):
         final = np.array([float(rows[-1]["mean_return"]) for rows in seeds.values()])

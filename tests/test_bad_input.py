@@ -119,7 +119,9 @@ def test_bad_observation_of_reset_and_in_a_dictionary(tmp_path):
     space = spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "n": spaces.Discrete(3)})
     env = Toy(space, fault=lambda step, observation, reward: ({**observation, "x": np.array([0, np.nan])}, reward))
     model = DiscreteSAC("MultiInputPolicy", env, **SMALL)
-    with pytest.raises(ValueError, match=r"observations\['x'\] that the environment's reset\(\) returned: nan at index \(0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"observations\['x'\] that the environment's reset\(\) returned: nan at index \(0, 1\)"
+    ):
         model.learn(100)
 
 

@@ -230,7 +230,7 @@ def test_action_masks(action_space, tmp_path):
     model.save(tmp_path / "model")
     loaded = DiscreteSAC.load(tmp_path / "model")
     observation = env.reset()
-    np.testing.assert_array_equal(loaded.predict(observation, deterministic=True)[0], model.predict(observation, None, None, True)[0])
+    np.testing.assert_array_equal(*(m.predict(observation, deterministic=True)[0] for m in (loaded, model)))
 
 
 # ---------------------------------------------------------------------- combinations
@@ -346,8 +346,9 @@ def test_no_host_synchronisation_per_gradient_step(monkeypatch):
     model = make_model(q_clip=0.5, entropy_penalty=0.5, ent_coef_bounds=(1e-3, 1.0))
     calls = []
     for name in ("item", "cpu", "tolist", "numpy", "__bool__", "__float__", "__int__", "__array__"):
+        original = getattr(th.Tensor, name)
 
-        def counted(self, *args, original=getattr(th.Tensor, name), name=name, **kwargs):
+        def counted(self, *args, original=original, name=name, **kwargs):
             filename = sys._getframe(1).f_code.co_filename
             if "sb3_maxent" in filename or "stable_baselines3" in filename:  # torch's own Adam reads its step, on the host
                 calls.append(name)

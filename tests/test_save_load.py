@@ -58,7 +58,7 @@ def test_save_and_load(action_space, kwargs, tmp_path):
         assert callable(value) or getattr(loaded, name) == value, name
     assert loaded.target_entropy == model.target_entropy
     observations = env.reset()
-    np.testing.assert_array_equal(loaded.predict(observations, deterministic=True)[0], model.predict(observations, None, None, True)[0])
+    np.testing.assert_array_equal(*(m.predict(observations, deterministic=True)[0] for m in (loaded, model)))
 
     loaded = DiscreteSAC.load(tmp_path / "model", env=env)
     loaded.load_replay_buffer(tmp_path / "buffer")
@@ -67,8 +67,8 @@ def test_save_and_load(action_space, kwargs, tmp_path):
     assert loaded.num_timesteps == 80 and loaded._n_updates == model._n_updates + 10
 
     loaded.set_parameters(model.get_parameters())
-    assert_equal_models_weights = loaded.policy.state_dict()
-    assert all(th.equal(assert_equal_models_weights[name], value) for name, value in model.policy.state_dict().items())
+    weights = loaded.policy.state_dict()
+    assert all(th.equal(weights[name], value) for name, value in model.policy.state_dict().items())
 
 
 def test_changed_parameters_on_loading_are_checked(tmp_path):

@@ -42,7 +42,9 @@ class Toy(gym.Env):
     :param fault: called with the number of the step and (observation, reward), returns them, perhaps spoilt
     """
 
-    def __init__(self, observation_space=None, action_space=None, fault=lambda step, observation, reward: (observation, reward)):
+    def __init__(
+        self, observation_space=None, action_space=None, fault=lambda step, observation, reward: (observation, reward)
+    ):
         self.observation_space = observation_space or spaces.Box(-1, 1, (3,))
         self.action_space = action_space or spaces.Discrete(3)
         self.fault, self.steps = fault, 0

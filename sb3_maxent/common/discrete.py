@@ -23,7 +23,7 @@ class CategoricalHeads(nn.Module):
 
     def __init__(self, action_space: spaces.Discrete | spaces.MultiDiscrete):
         super().__init__()
-        self.shape = action_space.shape
+        self.shape: tuple[int, ...] = action_space.shape or ()
         if isinstance(action_space, spaces.Discrete):
             nvec, start = np.array([action_space.n]), np.array([action_space.start])
         else:

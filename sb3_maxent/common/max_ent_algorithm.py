@@ -9,10 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.type_aliases import (
@@ -30,7 +28,6 @@ from sb3_maxent.common.checks import check_finite, check_number
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.functional import soft_td_target
-
 
 SelfMaxEntAlgorithm = TypeVar("SelfMaxEntAlgorithm", bound="MaxEntAlgorithm")
 
@@ -54,32 +51,11 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     :param env: The environment to learn from (if registered in Gym, can be str)
     :param learning_rate: learning rate of all optimizers (networks and temperature);
         it can be a function of the current progress remaining (from 1 to 0)
-    :param buffer_size: size of the replay buffer
-    :param learning_starts: how many steps of the model to collect transitions for before learning starts
-    :param batch_size: Minibatch size for each gradient update
-    :param tau: the soft update coefficient ("Polyak update", between 0 and 1; 1 is a hard update)
-    :param gamma: the discount factor
-    :param train_freq: Update the model every ``train_freq`` steps, or a tuple like ``(2, "episode")``
-    :param gradient_steps: How many gradient steps to do after each rollout,
-        ``-1``: as many as steps done in the environment
-    :param action_noise: the action noise type, for continuous actions
-    :param replay_buffer_class: Replay buffer class to use (for instance ``HerReplayBuffer``).
-        If ``None``, it will be automatically selected.
-    :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation
-    :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
-    :param n_steps: length of the n-step returns, which hold the rewards of n steps and the entropy of none
-        but the last soft value
     :param ent_coef: the temperature; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy in nats when learning the temperature, or ``"auto"``
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
-    :param stats_window_size: Window size for the rollout logging
-    :param tensorboard_log: the log location for tensorboard (if None, no logging)
-    :param policy_kwargs: additional arguments to be passed to the policy on creation
-    :param verbose: Verbosity level: 0 for no output, 1 for info messages, 2 for debug messages
-    :param seed: Seed for the pseudo random generators
-    :param device: Device (cpu, cuda, ...) on which the code should be run
-    :param supported_action_spaces: The action spaces supported by the algorithm
+    :param kwargs: the other parameters, see :class:`~stable_baselines3.common.off_policy_algorithm.OffPolicyAlgorithm`
     :raises ValueError: where a parameter is out of its range, when the model is set up
     """
 
@@ -97,56 +73,14 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         policy: str | type[MaxEntPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 3e-4,
-        buffer_size: int = 1_000_000,  # 1e6
-        learning_starts: int = 100,
-        batch_size: int = 256,
-        tau: float = 0.005,
-        gamma: float = 0.99,
-        train_freq: int | tuple[int, str] = 1,
-        gradient_steps: int = 1,
-        action_noise: ActionNoise | None = None,
-        replay_buffer_class: type[ReplayBuffer] | None = None,
-        replay_buffer_kwargs: dict[str, Any] | None = None,
-        optimize_memory_usage: bool = False,
-        n_steps: int = 1,
+        *,
         ent_coef: str | float = "auto",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: th.device | str = "auto",
-        supported_action_spaces: tuple[type[spaces.Space], ...] | None = None,
+        **kwargs: Any,
     ):
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            buffer_size,
-            learning_starts,
-            batch_size,
-            tau,
-            gamma,
-            train_freq,
-            gradient_steps,
-            action_noise,
-            replay_buffer_class=replay_buffer_class,
-            replay_buffer_kwargs=replay_buffer_kwargs,
-            optimize_memory_usage=optimize_memory_usage,
-            n_steps=n_steps,
-            policy_kwargs=policy_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            device=device,
-            seed=seed,
-            sde_support=False,
-            supported_action_spaces=supported_action_spaces,
-            support_multi_env=True,
-        )
+        super().__init__(policy, env, learning_rate, sde_support=False, support_multi_env=True, **kwargs)
         self.ent_coef = ent_coef
         self.target_entropy = target_entropy
         self.target_update_interval = target_update_interval
@@ -243,7 +177,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if self.ent_coef_bounds is not None:
             if np.shape(self.ent_coef_bounds) != (2,):
                 raise ValueError(f"`ent_coef_bounds` must be (lowest, highest) or None, not {self.ent_coef_bounds!r}")
-            lowest, highest = self.ent_coef_bounds = tuple(self.ent_coef_bounds)  # a list in yml and zip files
+            lowest, highest = self.ent_coef_bounds
+            self.ent_coef_bounds = (lowest, highest)  # from a list, in yml and zip files
             check_number("ent_coef_bounds[0]", lowest, 0)
             check_number("ent_coef_bounds[1]", highest, lowest)
 
@@ -386,7 +321,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if self._finite_state is None:
             raise ValueError(f"{reason}. {advice}")
         n_updates, state, tensors = self._finite_state
-        self.set_parameters(state, device=self.device)
+        self.set_parameters(state, device=self.device)  # type: ignore[arg-type]
         for name, tensor in tensors.items():
             getattr(self, name).data.copy_(tensor)
         self._n_updates = n_updates

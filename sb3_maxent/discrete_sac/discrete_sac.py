@@ -137,13 +137,13 @@ class DiscreteSAC(MaxEntAlgorithm):
             policy,
             env,
             learning_rate,
-            buffer_size,
-            learning_starts,
-            batch_size,
-            tau,
-            gamma,
-            train_freq,
-            gradient_steps,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
             replay_buffer_class=replay_buffer_class,
             replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage,
@@ -177,7 +177,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         if self.critic_ent_coef is not None:
             check_number("critic_ent_coef", self.critic_ent_coef, 0)
         if self.q_clip is not None:
-            check_number("q_clip", self.q_clip, np.finfo(np.float32).tiny)
+            check_number("q_clip", self.q_clip, float(np.finfo(np.float32).tiny))
 
     def _setup_model(self) -> None:
         super()._setup_model()

@@ -3,9 +3,7 @@
 import torch as th
 
 
-def soft_td_target(
-    rewards: th.Tensor, dones: th.Tensor, discounts: th.Tensor | float, next_values: th.Tensor
-) -> th.Tensor:
+def soft_td_target(rewards: th.Tensor, dones: th.Tensor, discounts: th.Tensor | float, next_values: th.Tensor) -> th.Tensor:
     """
     Soft temporal-difference target ``y = r + (1 - d) * gamma^n * V(s')``.
 

@@ -1,0 +1,238 @@
+"""
+RL Zoo integration: the algorithms, their hyperparameter files and search spaces, and ``python -m sb3_maxent.zoo``.
+
+The only module of the package that imports rl_zoo3, and not before it is used.
+"""
+
+import argparse
+import difflib
+import functools
+import runpy
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
+
+from sb3_maxent import DiscreteSAC
+
+if TYPE_CHECKING:
+    import optuna
+
+SCRIPTS = ("train", "enjoy", "benchmark", "record_video", "record_training", "load_from_hub", "push_to_hub")
+PLOT_SCRIPTS = ("plot_train", "all_plots", "plot_from_file")
+COMMANDS = {name: f"rl_zoo3.{name}" for name in SCRIPTS} | {name: f"rl_zoo3.plots.{name}" for name in PLOT_SCRIPTS}
+
+NET_ARCHS = {"small": [64, 64], "medium": [256, 256], "deep": [256, 256, 256], "wide": [512, 512]}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
+
+# ---------------------------------------------------------------------- search spaces
+
+
+def _sample_params(trial: "optuna.Trial", additional_args: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """
+    Sample what all algorithms share. The ranges are fixed, as Optuna's multivariate sampler needs them.
+
+    :param trial: the trial to draw from
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :param params: values of the algorithm's own parameters
+    :return: arguments for the algorithm
+    """
+    with_her = additional_args["using_her_replay_buffer"]
+    params |= {
+        "one_minus_gamma": trial.suggest_float("one_minus_gamma", 1e-4, 0.05, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 3e-3, log=True),
+        "batch_size_pow": trial.suggest_int("batch_size_pow", 5, 10),
+        "train_freq": trial.suggest_int("train_freq", 1, 10),
+        "subsample_steps": trial.suggest_int("subsample_steps", 1, 8),
+        "target_update": trial.suggest_categorical("target_update", ["soft", "hard"]),
+        "tau": trial.suggest_float("tau", 1e-3, 0.1, log=True),
+        "target_update_interval": trial.suggest_int("target_update_interval", 10, 10_000, log=True),
+        "net_arch": trial.suggest_categorical("net_arch", list(NET_ARCHS)),
+        "activation_fn": trial.suggest_categorical("activation_fn", list(ACTIVATIONS)),
+    }
+    if with_her:
+        strategies = ["final", "episode", "future"]
+        params["n_sampled_goal"] = trial.suggest_int("n_sampled_goal", 1, 5)
+        params["goal_selection_strategy"] = trial.suggest_categorical("goal_selection_strategy", strategies)
+    else:
+        # Not with HER, which can't learn before the end of the first episode
+        params["learning_starts"] = trial.suggest_int("learning_starts", 100, 10_000, log=True)
+        # SB3 refuses n-step returns for dictionary observations. The study's attributes are the only place
+        # where rl_zoo3 shows a sampler the untuned hyperparameters.
+        if trial.study.user_attrs.get("policy") != "MultiInputPolicy":
+            params["n_steps"] = trial.suggest_int("n_steps", 1, 5)
+
+    arguments = convert_params(params)
+    for name in ("gamma", "batch_size", "gradient_steps", "tau", "target_update_interval"):
+        trial.set_user_attr(name, arguments[name])  # the values that the names above hide
+    if with_her:
+        arguments["replay_buffer_kwargs"] = {**additional_args["her_kwargs"], **arguments["replay_buffer_kwargs"]}
+    return arguments
+
+
+def convert_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """
+    Turn the parameters of a trial, as Optuna stores them, into constructor arguments.
+
+    :param sampled_params: values by their Optuna names
+    :return: arguments for the algorithm
+    """
+    params = dict(sampled_params)
+    params["gamma"] = 1 - params.pop("one_minus_gamma")
+    params["batch_size"] = 2 ** params.pop("batch_size_pow")
+    # At most one gradient step for each step of the environment, counted for one environment
+    params["gradient_steps"] = max(params["train_freq"] // params.pop("subsample_steps"), 1)
+    if params.pop("target_update") == "soft":
+        params["target_update_interval"] = 1
+    else:
+        params["tau"] = 1.0
+    params["policy_kwargs"] = {
+        "net_arch": NET_ARCHS[params.pop("net_arch")],
+        "activation_fn": ACTIVATIONS[params.pop("activation_fn")],
+    }
+    her_kwargs = {key: params.pop(key) for key in ("n_sampled_goal", "goal_selection_strategy") if key in params}
+    if her_kwargs:
+        params["replay_buffer_kwargs"] = her_kwargs
+    return params
+
+
+def sample_discretesac_params(
+    trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]
+) -> dict[str, Any]:
+    """
+    Sample the hyperparameters of DiscreteSAC.
+
+    :param trial: the trial to draw from
+    :param n_actions: number of action dimensions (not used)
+    :param n_envs: number of environments (not used)
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :return: arguments for the algorithm
+    """
+    params = {
+        "target_entropy_ratio": trial.suggest_float("target_entropy_ratio", 0.05, 0.9),
+        "q_reduction": trial.suggest_categorical("q_reduction", ["min", "mean"]),
+    }
+    return _sample_params(trial, additional_args, params)
+
+
+# ---------------------------------------------------------------------- registration
+
+# zoo key (also the name of the hyperparameter file): class, sampler of hyperparameters
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Callable[..., dict[str, Any]]]] = {
+    "discretesac": (DiscreteSAC, sample_discretesac_params),
+}
+
+
+def hyperparams_file(algo: str) -> Path | None:
+    """
+    Our hyperparameter file of an algorithm.
+
+    :param algo: zoo key
+    :return: the file of the installed package, or of the repository for an editable install, ``None`` without either
+    """
+    package = Path(__file__).parent
+    candidates = (folder / "hyperparams" / f"{algo}.yml" for folder in (package, package.parent))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def register() -> None:
+    """
+    Make the algorithms known to rl_zoo3, with their hyperparameter files and search spaces.
+
+    May be called any number of times, and from a ``custom_envs.py`` while rl_zoo3 is being imported. Where
+    ``rl_zoo3.exp_manager`` is the module that started this import, its class does not exist yet: the algorithms are
+    then registered (enough for rl_zoo3's own scripts), but reading our hyperparameter files takes another call later.
+
+    :raises ImportError: if rl_zoo3 is missing
+    """
+    try:
+        from rl_zoo3 import ALGOS, exp_manager, hyperparams_opt
+    except ImportError as error:
+        raise ImportError(f'This needs the RL Zoo: pip install "sb3_maxent[zoo]" ({error})') from error
+
+    for key, (algorithm, sampler) in ALGORITHMS.items():
+        ALGOS[key] = algorithm
+        hyperparams_opt.HYPERPARAMS_SAMPLER[key] = sampler
+        hyperparams_opt.HYPERPARAMS_CONVERTER[key] = convert_params
+
+    manager = getattr(exp_manager, "ExperimentManager", None)
+    if manager is not None and not hasattr(manager.read_hyperparameters, "knows_sb3_maxent"):
+        # rl_zoo3 only looks into its own folders when there is no `-conf`
+        folders = [folder / "hyperparams" for folder in list(Path(exp_manager.__file__).parents)[:2]]
+        manager.read_hyperparameters = _reading_our_files(manager.read_hyperparameters, folders)
+
+
+def _reading_our_files(read_hyperparameters: Callable[[Any], Any], folders: list[Path]) -> Callable[[Any], Any]:
+    """
+    :param read_hyperparameters: the method of ``ExperimentManager``
+    :param folders: where rl_zoo3 looks for files of its own
+    :return: the method, which takes our file where rl_zoo3 would look into one of those folders in vain
+    """
+
+    @functools.wraps(read_hyperparameters)
+    def wrapped(self: Any) -> Any:
+        config = Path(self.config)
+        if self.algo in ALGORITHMS and config.parent in folders and not config.is_file():
+            self.config = str(hyperparams_file(self.algo) or config)
+        return read_hyperparameters(self)
+
+    wrapped.knows_sb3_maxent = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def _call(command: list[str], **kwargs: Any) -> int:
+    """
+    In place of ``subprocess.call``: benchmark and record_training start other scripts of the RL Zoo
+    (``python enjoy.py``, ``python -m rl_zoo3.record_video``), which have to know our algorithms, too.
+
+    :param command: what to run
+    :param kwargs: as for ``subprocess.run``
+    :return: exit status
+    """
+    ours = [sys.executable, "-m", "sb3_maxent.zoo"]
+    match command:
+        case ["python", "enjoy.py", *arguments]:
+            command = [*ours, "enjoy", *arguments]
+        case ["python", "-m", module, *arguments] if module in COMMANDS.values():
+            command = [*ours, module.rpartition(".")[2], *arguments]
+    return subprocess.run(command, **kwargs).returncode
+
+
+def main() -> None:
+    """
+    Run a command of rl_zoo3 with the arguments of this process.
+
+    :raises SystemExit: with status 2 where there is no such command
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_maxent.zoo",
+        usage="%(prog)s COMMAND [ARGUMENTS ...]",
+        description="Runs a command of rl_zoo3 that knows the algorithms of sb3_maxent. COMMAND --help shows its arguments.",
+        epilog=f"Commands: {', '.join(COMMANDS)}. Algorithms of sb3_maxent: {', '.join(ALGORITHMS)}.",
+    )
+    parser.add_argument("command", metavar="COMMAND", nargs="?")
+    command = parser.parse_args(sys.argv[1:2]).command
+    if command not in COMMANDS:
+        problem = "a command is missing" if command is None else f"there is no command {command!r}"
+        matches = difflib.get_close_matches(str(command), COMMANDS, n=1)
+        hint = f", did you mean {matches[0]!r}?" if matches else ""
+        parser.error(f"{problem}{hint}\nCommands: {', '.join(COMMANDS)}")
+
+    register()
+    subprocess.call = _call  # type: ignore[assignment]
+    # The package of the plot scripts imports them, which runpy finds worth a warning
+    warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
+    del sys.argv[1]
+    runpy.run_module(COMMANDS[command], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
