@@ -22,8 +22,22 @@ from threading import Lock
 
 import numpy as np
 
+from sb3_maxent import DiscreteSAC
+
 EVALUATIONS, EPISODES = 10, 20
-COLUMNS = ["env", "algo", "label", "seed", "step", "mean_return", "std_return", "seconds", "hyperparams", "versions"]
+COLUMNS = [
+    "env",
+    "algo",
+    "label",
+    "seed",
+    "step",
+    "mean_return",
+    "std_return",
+    "seconds",
+    "ent_coef",
+    "hyperparams",
+    "versions",
+]
 VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
 SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0}
 
@@ -56,8 +70,15 @@ def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict
             raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
         (path,) = Path(folder).glob("*/*/evaluations.npz")
         data = np.load(path)
+        model = DiscreteSAC.load(path.parent / f"{env}.zip", device="cpu") if algo == "discretesac" else None
     common = {"env": env, "algo": algo, "label": args.label, "seed": str(seed)}
-    last = {"seconds": f"{time.time() - start:.0f}", "hyperparams": " ".join(args.hyperparams), "versions": VERSIONS}
+    ent_coef = f"{model.log_ent_coef.exp().item():.4g}" if model is not None and model.log_ent_coef is not None else ""
+    last = {
+        "seconds": f"{time.time() - start:.0f}",
+        "ent_coef": ent_coef,
+        "hyperparams": " ".join(args.hyperparams),
+        "versions": VERSIONS,
+    }
     return [
         {**common, "step": str(step), "mean_return": f"{returns.mean():.2f}", "std_return": f"{returns.std():.2f}", **last}
         for step, returns in zip(data["timesteps"], data["results"], strict=True)
@@ -102,17 +123,19 @@ def report(path: Path) -> None:
     for row in read(path):
         seeds = groups.setdefault((row["env"], row["algo"], row["label"]), {})
         seeds.setdefault(row["seed"], []).append(row)
-    print("| environment | algorithm | steps | seeds | final return, mean ± std | lowest | solved | minutes a run |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| environment | algorithm | steps | seeds | final return, mean ± std | lowest | solved | temperature | minutes |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for (env, algo, label), seeds in sorted(groups.items()):
         final = np.array([float(rows[-1]["mean_return"]) for rows in seeds.values()])
         solved = f"{(final >= SOLVED[env]).sum()} of {len(final)} (≥ {SOLVED[env]:g})" if env in SOLVED else ""
         minutes = np.median([float(rows[-1]["seconds"]) for rows in seeds.values()]) / 60
         steps = next(iter(seeds.values()))[-1]["step"]
         name = f"{algo} {label}".strip()
+        temperatures = [float(rows[-1]["ent_coef"]) for rows in seeds.values() if rows[-1]["ent_coef"]]
+        temperature = f"{min(temperatures):.3g} to {max(temperatures):.3g}" if temperatures else ""
         print(
             f"| {env} | {name} | {steps} | {len(final)} | {final.mean():.1f} ± {final.std():.1f} | "
-            f"{final.min():.1f} | {solved} | {minutes:.1f} |"
+            f"{final.min():.1f} | {solved} | {temperature} | {minutes:.1f} |"
         )
 
 

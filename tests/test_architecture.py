@@ -1,6 +1,7 @@
 """Imports go one way: functional -> common -> algorithms -> package -> zoo (DESIGN.md)."""
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,12 @@ def test_imports_go_one_way(path):
 def test_the_test_sees_imports():
     """The check itself: the package's own __init__ imports an algorithm, and that is seen."""
     assert "discrete_sac" in {room_of(module) for module in imported_modules(ROOT / "__init__.py")}
+
+
+def test_packages_of_the_wheel():
+    """setup.cfg lists every package; a new folder that is not there would be missing from the wheel only."""
+    config = configparser.ConfigParser()
+    config.read(ROOT.parent / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    folders = {".".join(path.parent.relative_to(ROOT.parent).parts) for path in ROOT.rglob("__init__.py")}
+    assert listed == folders | {"sb3_maxent.hyperparams"}
