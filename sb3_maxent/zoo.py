@@ -187,14 +187,17 @@ def _reading_our_files(read_hyperparameters: Callable[[Any], Any], folders: list
 
 # ---------------------------------------------------------------------- command line
 
+_subprocess_call = subprocess.call
 
-def _call(command: list[str], **kwargs: Any) -> int:
+
+def _call(command: Any, *args: Any, **kwargs: Any) -> int:
     """
     In place of ``subprocess.call``: benchmark and record_training start other scripts of the RL Zoo
     (``python enjoy.py``, ``python -m rl_zoo3.record_video``), which have to know our algorithms, too.
 
     :param command: what to run
-    :param kwargs: as for ``subprocess.run``
+    :param args: as for ``subprocess.call``
+    :param kwargs: as for ``subprocess.call``
     :return: exit status
     """
     ours = [sys.executable, "-m", "sb3_maxent.zoo"]
@@ -203,7 +206,7 @@ def _call(command: list[str], **kwargs: Any) -> int:
             command = [*ours, "enjoy", *arguments]
         case ["python", "-m", module, *arguments] if module in COMMANDS.values():
             command = [*ours, module.rpartition(".")[2], *arguments]
-    return subprocess.run(command, **kwargs).returncode
+    return _subprocess_call(command, *args, **kwargs)
 
 
 def main() -> None:

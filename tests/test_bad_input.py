@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from toys import Toy
 
 from sb3_maxent import DiscreteSAC
+from sb3_maxent.common.finite_guard import FiniteGuard
 
 SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0, "policy_kwargs": {"net_arch": [16]}}
 
@@ -49,6 +50,10 @@ SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0,
         ("learning_rate", -1e-3),
         ("gradient_steps", -2),
         ("target_update_interval", 0),
+        ("buffer_size", 1e4),
+        ("batch_size", 64.0),
+        ("train_freq", 0),
+        ("train_freq", 1.5),
         ("tau", None),
         ("tau", True),
     ],
@@ -83,6 +88,16 @@ def test_action_mask_key(space):
         DiscreteSAC(policy, Toy(space), policy_kwargs={"action_mask_key": "mask"})
 
 
+def test_bounds_need_a_learned_temperature():
+    with pytest.raises(ValueError, match="`ent_coef_bounds` must be None with a fixed temperature"):
+        DiscreteSAC("MlpPolicy", Toy(), ent_coef=0.1, ent_coef_bounds=(0.01, 1.0))
+
+
+def test_number_of_critics():
+    with pytest.raises(ValueError, match="`n_critics` must be an integer in"):
+        DiscreteSAC("MlpPolicy", Toy(), policy_kwargs={"n_critics": 0})
+
+
 def test_unknown_policy_argument():
     with pytest.raises(TypeError, match="n_critic"):
         DiscreteSAC("MlpPolicy", Toy(), policy_kwargs={"n_critic": 2})
@@ -113,6 +128,12 @@ def test_bad_observation_or_reward(what, step, bad, normalize, tmp_path):
         model.learn(100)
     assert model.num_timesteps == step
     assert_saveable(model, tmp_path / "model")
+    assert np.isfinite(model.replay_buffer.rewards[: model.replay_buffer.pos]).all()
+    assert np.isfinite(model.replay_buffer.next_observations[: model.replay_buffer.pos]).all()
+    if normalize:
+        statistics = model.get_vec_normalize_env()
+        for array in (statistics.obs_rms.mean, statistics.obs_rms.var, statistics.ret_rms.var, statistics.returns):
+            assert np.isfinite(array).all()
 
 
 def test_bad_observation_of_reset_and_in_a_dictionary(tmp_path):
@@ -126,28 +147,77 @@ def test_bad_observation_of_reset_and_in_a_dictionary(tmp_path):
 
 
 @pytest.mark.parametrize("interval", [5, 1000])
-def test_bad_loss(interval, tmp_path):
+def test_bad_loss(interval, monkeypatch, tmp_path):
     """Training that diverges ends with the weights of the last copy, by an error that names the loss and the step."""
-    rewards = iter([1.0] * 60 + [1e30] * 100)
-    env = Toy(fault=lambda step, observation, reward: (observation, next(rewards)))
+    rewards = [1.0]
+    env = Toy(fault=lambda step, observation, reward: (observation, rewards[-1]))
     model = DiscreteSAC("MlpPolicy", env, **SMALL)
-    model.finite_state_interval = interval
+    monkeypatch.setattr(FiniteGuard, "update_interval", interval)
     model.learn(50)
     assert model._n_updates == 30
+    rewards.append(1e30)
     pattern = r"critic_loss=inf in gradient step (\d+)\. The model is back at gradient step (\d+) and can be saved"
     with pytest.raises(ValueError, match=pattern) as error:
         model.learn(100, reset_num_timesteps=False)
     bad, back = map(int, re.search(pattern, str(error.value)).groups())
-    assert 30 < bad and 0 < bad - back <= interval and back % interval == 0
+    assert 30 <= back < bad <= back + interval and (back - 30) % interval == 0
     assert model._n_updates == back
+    for _ in range(2):  # the bad rewards are still in the buffer: the same error again, from the same weights
+        moments = model.critic.optimizer.state_dict()["state"].values()
+        assert all(value["exp_avg_sq"].isfinite().all() for value in moments)
+        with pytest.raises(ValueError, match=r"back at gradient step \d+ and .* still in the replay buffer"):
+            model.learn(10, reset_num_timesteps=False)
+    rewards.append(1.0)
+    model.replay_buffer.reset()
+    model.learn(30, reset_num_timesteps=False)
     assert_saveable(model, tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
 
 
-def test_bad_weight(tmp_path):
+def test_bad_number_that_normalization_or_rounding_hides():
+    """VecNormalize clips infinity, and the buffer holds rewards in float32."""
+
+    def fault(at, observation, reward):
+        return (np.full_like(observation, np.inf) if at == 30 else observation), reward
+
+    env = VecNormalize(make_vec_env(lambda: Toy(fault=fault), seed=0), training=False)
+    with pytest.raises(ValueError, match="NaN or infinity in the observations that the environment returned at time step 30"):
+        DiscreteSAC("MlpPolicy", env, **SMALL).learn(50)
+    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(20)
+    with pytest.raises(ValueError, match="NaN or infinity in the rewards"):
+        model._finite_guard.check_transition(np.zeros((1, 3)), np.array([1e39]), np.array([False]), [{}])
+
+
+def test_gradient_that_is_not_finite(tmp_path):
+    """The loss is finite and its gradient is not: found before the next action is drawn."""
+    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(30)
+    actor_loss = model._actor_loss
+
+    def spoilt(observations, ent_coef):
+        loss, entropy = actor_loss(observations, ent_coef)
+        return loss + (model.actor.logits_net[0].weight * 0).abs().sqrt().sum(), entropy  # 0 with gradient NaN
+
+    model._actor_loss = spoilt
+    with pytest.raises(ValueError, match="A weight of the actor is NaN or infinite after gradient step 11"):
+        model.learn(30, reset_num_timesteps=False)
+    del model._actor_loss
+    assert_saveable(model, tmp_path / "model")
+
+
+def test_weights_that_were_set_are_the_ones_to_go_back_to(tmp_path):
+    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(40)
+    other = DiscreteSAC("MlpPolicy", Toy(), **{**SMALL, "seed": 1}).learn(40)
+    model.set_parameters(other.get_parameters())
+    model.replay_buffer.rewards[:] = 1e30
+    with pytest.raises(ValueError, match="back at gradient step 20"):
+        model.learn(30, reset_num_timesteps=False)
+    assert all(map(th.equal, model.policy.state_dict().values(), other.policy.state_dict().values()))
+
+
+def test_bad_weight(monkeypatch, tmp_path):
     """A weight that is lost while all losses stay finite is found when the next copy is made."""
     model = DiscreteSAC("MlpPolicy", Toy(), **SMALL)
-    model.finite_state_interval = 10
+    monkeypatch.setattr(FiniteGuard, "update_interval", 10)
     model.learn(40)
     with th.no_grad():
         model.critic_target.qf0[-1].bias[0] = th.inf

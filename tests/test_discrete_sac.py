@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from toys import Toy
 
 from sb3_maxent import DiscreteSAC
+from sb3_maxent.functional import categorical_entropy
 
 SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
 SPACES = [spaces.Discrete(3), spaces.Discrete(4, start=-2), spaces.MultiDiscrete([3, 2]), spaces.MultiDiscrete([2, 2, 3])]
@@ -127,7 +128,7 @@ def test_entropy_penalty():
     penalized, entropy = model._actor_loss(observations, th.tensor(0.3))
     model.entropy_penalty = 0.0
     plain, _ = model._actor_loss(observations, th.tensor(0.3))
-    assert (penalized - plain).item() == pytest.approx(0.25 * ((entropy - old_entropy) ** 2).mean().item(), rel=1e-4)
+    assert (penalized - plain).item() == pytest.approx(0.5 * ((entropy - old_entropy) ** 2).mean().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.98])
@@ -147,8 +148,12 @@ def test_temperature_follows_the_exact_entropy(ratio):
 
 
 def test_temperature_bounds():
-    model = make_model(ent_coef="auto_0.5", ent_coef_bounds=(0.4, 0.45), learning_rate=1.0)
-    assert model.log_ent_coef.exp().item() == pytest.approx(0.4) or model.log_ent_coef.exp().item() == pytest.approx(0.45)
+    model = make_model(ent_coef="auto_0.5", ent_coef_bounds=(0.4, 0.45), learning_rate=1.0, steps=0)
+    assert model.log_ent_coef.exp().item() == pytest.approx(0.45)  # from the start
+    for target_entropy, bound in [(0.0, 0.4), (float(np.log(3)), 0.45)]:
+        model.target_entropy = target_entropy
+        model.learn(30)
+        assert model.log_ent_coef.exp().item() == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("action_space", SPACES, ids=str)
@@ -181,6 +186,25 @@ def test_samples_have_the_policys_probabilities():
     for component, (low, part) in enumerate(zip([5, 0], np.split(probabilities, [3]), strict=True)):
         frequencies = np.bincount(samples[:, component] - low, minlength=len(part)) / 20_000
         np.testing.assert_allclose(frequencies, part, atol=0.015)
+
+
+def test_train_uses_the_options():
+    """What one gradient step logs or moves is what the hooks say: with Q-clip, with masks, and for the lagged actor."""
+    model = make_model(q_clip=1e-3, steps=0, tau=0.0)
+    with th.no_grad():  # far from the targets, which the clip then keeps it from approaching
+        model.critic.qf0[-1].bias.add_(10.0)
+    model.learn(21)
+    data = model.replay_buffer.sample(16)
+    model.replay_buffer.sample = lambda *args, **kwargs: data
+    current = model._current_q_values(data.observations, data.actions)
+    values = model._soft_value(data.next_observations, model.log_ent_coef.exp())
+    expected = model._critic_loss(current, data.rewards + 0.99 * values, data).item()
+    old = [parameter.clone() for parameter in model.actor_old.parameters()]
+    model.train(1, 16)
+    assert model.logger.name_to_value["train/critic_loss"] == pytest.approx(expected, rel=1e-4)
+    for parameter, before, lagged in zip(model.actor.parameters(), old, model.actor_old.parameters(), strict=True):
+        th.testing.assert_close(lagged, 0.995 * before + 0.005 * parameter)
+        assert not th.equal(lagged, before)
 
 
 # ---------------------------------------------------------------------- action masks
@@ -227,6 +251,11 @@ def test_action_masks(action_space, tmp_path):
     th.testing.assert_close(targets, (ratio * expected).to(targets.dtype))
     loss, entropy = model._actor_loss(data.observations, th.tensor(50.0))
     assert loss.isfinite() and (entropy <= expected / 0.5 + 1e-5).all()
+    alpha = model.log_ent_coef.item()
+    model.replay_buffer.sample = lambda *args, **kwargs: data
+    model.train(1, 16)  # the temperature's loss uses the targets of the states, before the actor moves
+    surplus = (categorical_entropy(log_probs) - targets).mean().item()
+    assert model.logger.name_to_value["train/ent_coef_loss"] == pytest.approx(alpha * surplus, rel=1e-3)
     model.save(tmp_path / "model")
     loaded = DiscreteSAC.load(tmp_path / "model")
     observation = env.reset()
@@ -326,8 +355,17 @@ def test_batch_norm():
     for value, target in zip(model.batch_norm_stats, model.batch_norm_stats_target, strict=True):
         assert value.abs().sum() > 0 and th.equal(value, target)
     assert not model.critic_target.training
+    for value, old in zip(model.actor.buffers(), model.actor_old.buffers(), strict=True):
+        assert th.equal(value, old)
     model.policy.set_training_mode(True)
     assert not model.critic_target.training and model.critic.training
+
+
+def test_automatic_temperature_needs_an_entropy():
+    model = make_model()
+    model._actor_loss = lambda observations, ent_coef: (model.actor.action_log_probs(observations).sum(), None)
+    with pytest.raises(ValueError, match="`ent_coef='auto'` needs a policy whose entropy is known"):
+        model.train(1, 16)
 
 
 # ---------------------------------------------------------------------- logs

@@ -18,8 +18,7 @@ from sb3_maxent.common.policies import MaxEntPolicy
 class GaussianPolicy(MaxEntPolicy):
     """SB3's own networks, put together by MaxEntPolicy."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, squash_output=True, **kwargs)
+    squashes_actions = True
 
     def make_actor(self, features_extractor=None):
         return Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
@@ -108,8 +107,6 @@ def test_equals_sac_with_other_settings(kwargs):
 def test_logs_what_sac_logs():
     ours, theirs = train(HookedSAC), train(SAC)
     ours.train(5, 64)
-    state = th.get_rng_state()
-    del state
     names = set(ours.logger.name_to_value)
     theirs.train(5, 64)
     assert set(theirs.logger.name_to_value) <= names

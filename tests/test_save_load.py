@@ -1,6 +1,8 @@
 """SB3's promises about saving, loading and resuming."""
 
+import io
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,43 @@ def test_save_and_load(action_space, kwargs, tmp_path):
     assert all(th.equal(weights[name], value) for name, value in model.policy.state_dict().items())
 
 
+def test_other_ways_to_save_and_load(tmp_path):
+    env = make_vec_env(Toy, n_envs=2, seed=0)
+    model = DiscreteSAC("MlpPolicy", env, **SMALL).learn(60)
+    file = io.BytesIO()
+    model.save(file, exclude=["ep_info_buffer"])
+    file.seek(0)
+    loaded = DiscreteSAC.load(file, env=make_vec_env(Toy, n_envs=3), custom_objects={"learning_rate": 0.0})
+    assert_equal_models(loaded, model)
+    loaded.learn(30, reset_num_timesteps=False)
+    assert loaded.n_envs == 3
+    model.save(tmp_path / "model", include=["env"])
+    loaded.set_parameters(tmp_path / "model.zip")
+    assert_equal_models(loaded, model)
+
+
+def test_target_entropy_on_loading(tmp_path):
+    """ "auto" stays automatic, a number stays that number."""
+    DiscreteSAC("MlpPolicy", Toy(), **SMALL).save(tmp_path / "auto")
+    assert DiscreteSAC.load(tmp_path / "auto").target_entropy == pytest.approx(0.3 * np.log(3))
+    assert DiscreteSAC.load(tmp_path / "auto", target_entropy_ratio=0.9).target_entropy == pytest.approx(0.9 * np.log(3))
+    assert DiscreteSAC.load(tmp_path / "auto", target_entropy=0.4).target_entropy == 0.4
+    DiscreteSAC("MlpPolicy", Toy(), target_entropy=0.4, **SMALL).save(tmp_path / "fixed")
+    assert DiscreteSAC.load(tmp_path / "fixed", target_entropy_ratio=0.9).target_entropy == 0.4
+
+
+def test_entropy_penalty_can_be_switched_on_later(tmp_path):
+    """The actor that it compares with follows the actor in any case."""
+    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL, learning_rate=1e-2).learn(300)
+    model.save(tmp_path / "model")
+    loaded = DiscreteSAC.load(tmp_path / "model", entropy_penalty=0.5)
+    fresh = DiscreteSAC("MlpPolicy", Toy(), **SMALL)
+    current, old, initial = (
+        th.nn.utils.parameters_to_vector(actor.parameters()) for actor in (loaded.actor, loaded.actor_old, fresh.actor)
+    )
+    assert (current - old).norm() < (current - initial).norm()
+
+
 def test_changed_parameters_on_loading_are_checked(tmp_path):
     DiscreteSAC("MlpPolicy", Toy(), **SMALL).save(tmp_path / "model")
     assert DiscreteSAC.load(tmp_path / "model", tau=0.5).tau == 0.5
@@ -99,6 +138,8 @@ def test_policy_round_trip(policy, observation_space, policy_kwargs, tmp_path):
     loaded = type(model.policy).load(tmp_path / "policy")
     for name, value in policy_kwargs.items():
         assert getattr(loaded, name) == value, name
+    model.actor.save(tmp_path / "actor")
+    type(model.actor).load(tmp_path / "actor")
     state = loaded.state_dict()
     assert all(th.equal(state[name], value) for name, value in model.policy.state_dict().items())
     observation = env.observation_space.sample()
@@ -128,10 +169,18 @@ class Clockwork(gym.Env):
         return self.observe(), -abs(self.position - 1), False, self.time == 10, {}
 
 
+class UsesPython(Clockwork):
+    """Draws from Python's generator, as some environments do."""
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, reward + 0.1 * random.random(), *rest
+
+
 def run(kind, folder, n):
     """One process of the resume test: ``straight`` learns 2n, ``first`` n, and ``second`` goes on from there."""
     kwargs = {"n_steps": 3, "learning_starts": 130, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}, "buffer_size": 250}
-    env = make_vec_env(Clockwork, n_envs=2)
+    env = make_vec_env(UsesPython if n > 200 else Clockwork, n_envs=2)
     if kind == "second":
         model = DiscreteSAC.load(folder / "first", env=env)
         model.load_replay_buffer(folder / "buffer")
@@ -168,3 +217,29 @@ def test_a_loaded_model_leaves_the_random_generators_alone_until_it_resumes(tmp_
     assert DiscreteSAC.load(tmp_path / "model")._rng_state is None
     th.manual_seed(5)
     assert th.equal(th.rand(3), expected)
+
+
+def test_another_seed_starts_other_random_streams(tmp_path):
+    """Branches of one checkpoint differ if their seeds do; loading and saving again keeps the streams."""
+    env = make_vec_env(Toy)
+    kwargs = {**SMALL, "learning_starts": 0, "gradient_steps": 0}
+    DiscreteSAC("MlpPolicy", env, **kwargs).learn(30).save(tmp_path / "model")
+    DiscreteSAC.load(tmp_path / "model").save(tmp_path / "again")
+
+    def draws(path="model", seed=None, **kwargs):
+        model = DiscreteSAC.load(tmp_path / path, env=env, **kwargs)
+        if seed is not None:
+            model.set_random_seed(seed)
+        model.learn(30, reset_num_timesteps=False)
+        return th.rand(1).item()
+
+    assert draws() == draws() == draws("again")
+    assert len({draws(), draws(seed=5), draws(seed=6), draws(**{"seed": None})}) == 4 - 1
+    first, second = (DiscreteSAC.load(tmp_path / "model", env=env, seed=seed) for seed in (8, 9))
+    assert first._rng_state is not None  # kept, for saving again, but not used
+    values = []
+    for model in (first, second):
+        model.set_random_seed(model.seed)
+        model.learn(30, reset_num_timesteps=False)
+        values.append(th.rand(1).item())
+    assert values[0] != values[1]

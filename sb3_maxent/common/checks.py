@@ -24,11 +24,10 @@ def check_number(
     """
     kind = "an integer" if integer else "a number"
     try:
-        # NaN fails the comparison, infinity the conversion to an integer
-        valid = minimum <= value <= maximum and abs(value) < float("inf") and (not integer or int(value) == value)
+        valid = minimum <= value <= maximum and abs(value) < float("inf")  # NaN fails the comparison
     except TypeError:
         valid = False
-    if not valid or isinstance(value, bool):
+    if not valid or isinstance(value, bool) or (integer and not isinstance(value, int | np.integer)):
         raise ValueError(f"`{name}` must be {kind} in [{minimum:g}, {maximum:g}], not {value!r}")
 
 

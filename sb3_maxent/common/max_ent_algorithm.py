@@ -1,7 +1,7 @@
 """The training loop that all algorithms share."""
 
-import copy
 import io
+import math
 import pathlib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -25,6 +25,7 @@ from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_finite, check_number
+from sb3_maxent.common.finite_guard import FiniteGuard
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.functional import soft_td_target
@@ -65,9 +66,6 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     critic_target: BaseModel
     target_entropy: str | float
 
-    # Gradient steps between two copies of the weights, to which training goes back where a loss is NaN or infinite
-    finite_state_interval = 1000
-
     def __init__(
         self,
         policy: str | type[MaxEntPolicy],
@@ -88,7 +86,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         self.log_ent_coef: th.Tensor | None = None
         self.ent_coef_optimizer: th.optim.Adam | None = None
         self._rng_state: dict[str, Any] | None = None
-        self._finite_state: tuple[int, dict[str, dict], dict[str, th.Tensor]] | None = None
+        self._finite_guard = FiniteGuard(self)
+        # What "auto" came out as, to tell it from a number that the user gave when the model is loaded
+        self._auto_target_entropy: float | None = None
 
     # ------------------------------------------------------------------ what an algorithm says
 
@@ -169,6 +169,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         check_number("gamma", self.gamma, 0, 1)
         check_number("gradient_steps", self.gradient_steps, -1, integer=True)
         check_number("n_steps", self.n_steps, 1, integer=True)
+        check_number(
+            "train_freq", self.train_freq[0] if isinstance(self.train_freq, tuple) else self.train_freq, 1, integer=True
+        )
         check_number("target_update_interval", self.target_update_interval, 1, integer=True)
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0)
@@ -189,8 +192,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         # Running mean and variance of batch norm
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        if self.target_entropy == "auto":
-            self.target_entropy = self._default_target_entropy()
+        if self.target_entropy in ("auto", self._auto_target_entropy):
+            self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
         self.target_entropy = float(self.target_entropy)
         self._setup_ent_coef()
 
@@ -206,6 +209,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
                 raise ValueError(f"`ent_coef='auto_X'` needs a number X > 0 to start from, not {self.ent_coef!r}")
             # The logarithm is learned, https://github.com/rail-berkeley/softlearning/issues/37
             self.log_ent_coef = th.log(th.ones(1, device=self.device) * init_value).requires_grad_(True)
+            self._clamp_ent_coef()
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
         else:
             try:
@@ -213,6 +217,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             except (TypeError, ValueError):
                 raise ValueError(f"`ent_coef` must be a number >= 0, 'auto' or 'auto_X', not {self.ent_coef!r}") from None
             check_number("ent_coef", self.ent_coef, 0)
+            if self.ent_coef_bounds is not None:
+                raise ValueError(f"`ent_coef_bounds` must be None with a fixed temperature, not {self.ent_coef_bounds!r}")
             self.ent_coef_tensor = th.tensor(self.ent_coef, device=self.device)
 
     # ------------------------------------------------------------------ training
@@ -223,15 +229,15 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
 
         :param gradient_steps: how many
         :param batch_size: size of each batch
-        :raises ValueError: where a loss is NaN or infinite; the weights are then those of the last copy
-            (at most ``finite_state_interval`` gradient steps old), which can be saved
+        :raises ValueError: where a loss is NaN or infinite; the weights are then those of the last copy,
+            see :class:`~sb3_maxent.common.finite_guard.FiniteGuard`
         """
         self.policy.set_training_mode(True)
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         if self.ent_coef_optimizer is not None:
             optimizers.append(self.ent_coef_optimizer)
         self._update_learning_rate(optimizers)
-        self._remember_finite_state()
+        self._finite_guard.remember_parameters()
         # Scalars stay on the device until the end of the call
         metrics: dict[str, list[th.Tensor]] = defaultdict(list)
 
@@ -256,24 +262,34 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             self._optimize(self.actor.optimizer, actor_loss)
 
             if entropy is not None:
-                entropy = entropy.detach()
-                metrics["entropy"].append(entropy.mean())
-                if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
-                    # Equation 18 of https://arxiv.org/abs/1812.05905, with log(alpha) for alpha
-                    surplus = entropy - self._target_entropy_of(replay_data.observations)
-                    ent_coef_loss = (self.log_ent_coef * surplus).mean()
-                    metrics["ent_coef_loss"].append(ent_coef_loss)
-                    self._optimize(self.ent_coef_optimizer, ent_coef_loss)
-                    if self.ent_coef_bounds is not None:
-                        self.log_ent_coef.data.clamp_(*np.log(np.maximum(self.ent_coef_bounds, 1e-30)))
+                metrics["entropy"].append(entropy.detach().mean())
+            if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
+                if entropy is None:
+                    raise ValueError(f"`ent_coef={self.ent_coef!r}` needs a policy whose entropy is known")
+                # Equation 18 of https://arxiv.org/abs/1812.05905, with log(alpha) for alpha
+                surplus = entropy.detach() - self._target_entropy_of(replay_data.observations)
+                ent_coef_loss = (self.log_ent_coef * surplus).mean()
+                metrics["ent_coef_loss"].append(ent_coef_loss)
+                self._optimize(self.ent_coef_optimizer, ent_coef_loss)
+                self._clamp_ent_coef()
 
-            if self._n_updates % self.target_update_interval == 0:
-                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
-                # Copy running stats, see https://github.com/DLR-RM/stable-baselines3/issues/996
-                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+            self._update_targets()
             self._n_updates += 1
 
         self._log_metrics(metrics, gradient_steps)
+
+    def _update_targets(self) -> None:
+        """Move the target networks; called after each gradient step."""
+        if self._n_updates % self.target_update_interval == 0:
+            polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+            # Copy running stats, see https://github.com/DLR-RM/stable-baselines3/issues/996
+            polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+
+    def _clamp_ent_coef(self) -> None:
+        """Keep a learned temperature within its bounds."""
+        if self.log_ent_coef is not None and self.ent_coef_bounds is not None:
+            lowest, highest = self.ent_coef_bounds
+            self.log_ent_coef.data.clamp_(math.log(max(lowest, 1e-30)), math.log(max(highest, 1e-30)))
 
     @staticmethod
     def _optimize(optimizer: th.optim.Optimizer, loss: th.Tensor) -> None:
@@ -289,43 +305,19 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :param gradient_steps: how many there were
         :raises ValueError: where one is NaN or infinite
         """
-        values = th.stack([th.stack([value.detach().reshape(()) for value in column]) for column in metrics.values()])
-        table = values.cpu().numpy()  # (metrics, gradient_steps)
+        # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
+        weights = sum(parameter.detach().sum() for parameter in self.actor.parameters())
+        columns = [value.detach().reshape(()) for column in metrics.values() for value in column]
+        *values, weight = th.stack([*columns, th.as_tensor(weights, device=self.device)]).cpu().numpy()
+        table = np.reshape(values, (len(metrics), gradient_steps))
         for step in np.flatnonzero(~np.isfinite(table).all(axis=0))[:1]:
             bad = [f"{name}={value}" for name, value in zip(metrics, table[:, step], strict=True) if not np.isfinite(value)]
-            self._stop_training(f"{', '.join(bad)} in gradient step {self._n_updates - gradient_steps + step + 1}")
+            self._finite_guard.stop(f"{', '.join(bad)} in gradient step {self._n_updates - gradient_steps + step + 1}")
+        if not np.isfinite(weight):
+            self._finite_guard.stop(f"A weight of the actor is NaN or infinite after gradient step {self._n_updates}")
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name, row in zip(metrics, table, strict=True):
             self.logger.record(f"train/{name}", row.mean())
-
-    # ------------------------------------------------------------------ NaN and infinity
-
-    def _remember_finite_state(self) -> None:
-        """Copy networks, optimizers and temperature every ``finite_state_interval`` gradient steps."""
-        if self._finite_state is not None and self._n_updates < self._finite_state[0] + self.finite_state_interval:
-            return
-        state = copy.deepcopy(self.get_parameters())
-        if not all(tensor.isfinite().all() for tensor in state["policy"].values()):
-            self._stop_training(f"A weight is NaN or infinite before gradient step {self._n_updates + 1}")
-        tensors = {name: getattr(self, name).detach().clone() for name in self._get_torch_save_params()[1]}
-        self._finite_state = (self._n_updates, state, tensors)
-
-    def _stop_training(self, reason: str) -> None:
-        """
-        Go back to the last copy of the weights.
-
-        :param reason: what was found, and where
-        :raises ValueError: in any case
-        """
-        advice = "Try a smaller `learning_rate`, smaller rewards (VecNormalize) or bounds on the temperature."
-        if self._finite_state is None:
-            raise ValueError(f"{reason}. {advice}")
-        n_updates, state, tensors = self._finite_state
-        self.set_parameters(state, device=self.device)  # type: ignore[arg-type]
-        for name, tensor in tensors.items():
-            getattr(self, name).data.copy_(tensor)
-        self._n_updates = n_updates
-        raise ValueError(f"{reason}. The model is back at gradient step {n_updates} and can be saved. {advice}")
 
     def _store_transition(
         self,
@@ -336,13 +328,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        where = f"that the environment returned at time step {self.num_timesteps}"
-        normalizer = self._vec_normalize_env
-        check_finite("rewards", reward if normalizer is None else normalizer.get_original_reward(), where)
-        check_finite("observations", new_obs, where)
-        for info, done in zip(infos, dones, strict=True):
-            if done and "terminal_observation" in info:
-                check_finite("terminal observation", info["terminal_observation"], where)
+        self._finite_guard.check_transition(new_obs, reward, dones, infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     # ------------------------------------------------------------------ learn, save, load
@@ -357,10 +343,11 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if reset_num_timesteps or self._last_obs is None:  # the environments will be reset
             self._end_last_episodes()
+        self._finite_guard = FiniteGuard(self)  # the parameters may have been set since the last learn()
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         check_finite("observations", self._last_obs, "that the environment's reset() returned")
-        if self._rng_state is not None and not reset_num_timesteps:
-            set_rng_state(self._rng_state, self.action_space)
+        if self._rng_state is not None and self._rng_state["seed"] == self.seed and not reset_num_timesteps:
+            set_rng_state(self._rng_state, self.action_space, self.device)
         self._rng_state = None
         return result
 
@@ -412,12 +399,27 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :param exclude: names of attributes to leave out
         :param include: names of attributes to put in that are left out otherwise
         """
-        self._rng_state = None if self.seed is None else get_rng_state(self.action_space)
-        super().save(path, exclude, include)
-        self._rng_state = None  # this process goes on with its own generators
+        pending = self._rng_state  # of a loaded model that was not trained on
+        if pending is None and self.seed is not None:
+            self._rng_state = {"seed": self.seed, **get_rng_state(self.action_space, self.device)}
+        try:
+            super().save(path, exclude, include)
+        finally:
+            self._rng_state = pending  # this process goes on with its own generators
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        Set the seed of the pseudo-random generators (python, numpy, pytorch, gym, action_space).
+
+        :param seed: the seed; where it is another one than the model's, a loaded model does not go on with its
+            saved random streams
+        """
+        super().set_random_seed(seed)
+        if seed != self.seed:
+            self._rng_state = None
 
     def _excluded_save_params(self) -> list[str]:
-        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "_finite_state"]
+        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "_finite_guard"]
         return super()._excluded_save_params() + names
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

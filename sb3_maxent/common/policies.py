@@ -9,6 +9,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from sb3_maxent.common.checks import check_number
+
 
 class MaxEntPolicy(BasePolicy):
     """
@@ -31,7 +33,7 @@ class MaxEntPolicy(BasePolicy):
     :param n_critics: Number of critic networks to create
     :param share_features_extractor: Whether actor and critics share one features extractor,
         which then learns from the actor's loss only
-    :param squash_output: Whether the actions are squashed to [-1, 1]
+    :raises ValueError: if there is no critic
     """
 
     actor: BaseModel
@@ -39,6 +41,8 @@ class MaxEntPolicy(BasePolicy):
     critic_target: BaseModel
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+    # Whether the actions of the networks lie in [-1, 1] and are scaled to the bounds of the action space
+    squashes_actions: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -54,7 +58,6 @@ class MaxEntPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool = False,
-        squash_output: bool = False,
     ):
         super().__init__(
             observation_space,
@@ -63,9 +66,10 @@ class MaxEntPolicy(BasePolicy):
             features_extractor_kwargs,
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
-            squash_output=squash_output,
+            squash_output=self.squashes_actions,
             normalize_images=normalize_images,
         )
+        check_number("n_critics", n_critics, 1, integer=True)
         self.net_arch = [256, 256] if net_arch is None else net_arch
         self.activation_fn = activation_fn
         self.n_critics = n_critics

@@ -31,6 +31,9 @@ from sb3_maxent.discrete_sac.policies import (
 )
 from sb3_maxent.functional import categorical_entropy, policy_soft_value
 
+# Rate of the Polyak average that the entropy penalty compares the actor with
+ACTOR_OLD_TAU = 0.005
+
 
 class DiscreteSAC(MaxEntAlgorithm):
     """
@@ -70,16 +73,17 @@ class DiscreteSAC(MaxEntAlgorithm):
         almost no freedom for few actions (0.679 of 0.693 nats for two); the default was found by the experiment in
         docs/modules/discretesac.md.
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+        (as ``min_alpha`` and ``max_alpha`` of TorchRL's DiscreteSACLoss)
     :param critic_ent_coef: the temperature in the critic's target, in [0, inf); 0 leaves the entropy bonus out of Q,
         ``None`` takes the actor's temperature
     :param q_reduction: how the critics are combined: their ``"min"`` (clipped double Q-learning) or their ``"mean"``
-        (Section 4.2 of 2209.10081). The minimum is taken action by action; for ``MultiDiscrete``, where only
+        (double average Q-learning, 2209.10081). The minimum is taken action by action; for ``MultiDiscrete``, where only
         the sum over components has a meaning, state by state: the critic with the smaller expected value.
     :param q_clip: bound c on the critic's step: the loss is the larger one of those of Q and of
-        Q' + clip(Q - Q', -c, c), with Q' the target critic (Section 4.2 of 2209.10081, which uses 0.5); in (0, inf),
+        Q' + clip(Q - Q', -c, c), with Q' the target critic (2209.10081, whose code uses 0.5); in (0, inf),
         in units of return; ``None`` for none
-    :param entropy_penalty: coefficient beta of 1/2 (H(pi_old) - H(pi))^2 in the actor's loss (Section 4.1 of
-        2209.10081, which uses 0.5); in [0, inf), 0 for none
+    :param entropy_penalty: coefficient of (H(pi_old) - H(pi))^2 in the actor's loss (2209.10081, whose code
+        uses 0.5); in [0, inf), 0 for none
     :param stats_window_size: Window size for the rollout logging
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation,
@@ -183,7 +187,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         super()._setup_model()
         check_number("target_entropy", self.target_entropy, 0, self.actor.heads.max_entropy)
         # Deviation from the paper: pi_old is a Polyak average of the actor, not the entropy at the time of acting,
-        # which only a replay buffer of our own could hold
+        # which only a replay buffer of our own could hold. It is kept for any penalty, as that may change on loading.
         self.actor_old = copy.deepcopy(self.actor)
         self.actor_old.set_training_mode(False)
 
@@ -196,7 +200,7 @@ class DiscreteSAC(MaxEntAlgorithm):
             return self.target_entropy
         masks = observations[self.policy.action_mask_key].split(self.actor.heads.nvec, dim=1)  # type: ignore[index]
         max_entropy = sum(mask.sum(dim=1, keepdim=True).clamp(min=1).log() for mask in masks)  # (B, 1)
-        return self.target_entropy / self.actor.heads.max_entropy * max_entropy
+        return self.target_entropy / max(self.actor.heads.max_entropy, 1e-8) * max_entropy
 
     def _reduce(self, q_values: tuple[th.Tensor, ...], log_probs: th.Tensor) -> th.Tensor:
         """
@@ -236,7 +240,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         loss = th.zeros((), device=self.device)
         for current_q, old_q in zip(current_q_values, old_q_values, strict=True):
             old_q = self.critic.heads.select(old_q, replay_data.actions)
-            # Equation 16 of 2209.10081; nearer to the target than the clip allows, Q gets no gradient
+            # Deviation from the authors' code: the larger loss sample by sample, not the larger mean
             clipped_q = old_q + (current_q - old_q).clamp(-self.q_clip, self.q_clip)
             loss = loss + 0.5 * th.maximum((current_q - target_q_values) ** 2, (clipped_q - target_q_values) ** 2).mean()
         return loss
@@ -251,9 +255,15 @@ class DiscreteSAC(MaxEntAlgorithm):
         if self.entropy_penalty > 0:
             with th.no_grad():
                 old_entropy = categorical_entropy(self.actor_old.action_log_probs(observations))
-                polyak_update(self.actor.parameters(), self.actor_old.parameters(), self.tau)
-            loss = loss + self.entropy_penalty * 0.5 * F.mse_loss(entropy, old_entropy)
+            loss = loss + self.entropy_penalty * F.mse_loss(entropy, old_entropy)
         return loss, entropy
+
+    def _update_targets(self) -> None:
+        super()._update_targets()
+        # At a rate of its own: with hard updates of the critics, tau = 1 would leave no difference to penalize
+        polyak_update(self.actor.parameters(), self.actor_old.parameters(), ACTOR_OLD_TAU)
+        for buffer, old_buffer in zip(self.actor.buffers(), self.actor_old.buffers(), strict=True):
+            old_buffer.copy_(buffer)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

@@ -48,7 +48,12 @@ class DiscreteActor(BasePolicy):
         )
         self.heads = CategoricalHeads(action_space)
         self.logits_net = nn.Sequential(*create_mlp(features_dim, self.heads.n_logits, net_arch, activation_fn))
+        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
         self.action_mask_key = action_mask_key
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "action_mask_key")
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def action_log_probs(self, obs: PyTorchObs) -> th.Tensor:
         """
@@ -77,9 +82,10 @@ class DiscreteSACPolicy(MaxEntPolicy):
     :param action_space: Action space, ``Discrete`` or ``MultiDiscrete``
     :param lr_schedule: Learning rate schedule (could be constant)
     :param action_mask_key: Key of a dictionary observation under which the action mask stands, a ``MultiBinary`` of as
-        many entries as there are actions (for ``MultiDiscrete``: the components one after the other), 1 where an action is
-        allowed. The mask is an observation like the others: it passes through vectorized environments, replay
-        buffers and ``predict()`` as they are.
+        many entries as there are actions (for ``MultiDiscrete``: the components one after the other), 1 where an
+        action is allowed. A mask that allows none, as environments give at the end of an episode, allows all. The
+        mask is an observation like the others: it passes through vectorized environments, replay buffers and
+        ``predict()`` as they are.
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: if there is no such mask among the observations
     """

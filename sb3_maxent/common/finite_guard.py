@@ -1,0 +1,105 @@
+"""What happens when a number is NaN or infinite: training stops, and nothing that was trained is lost."""
+
+import copy
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch as th
+
+from sb3_maxent.common.checks import check_finite
+
+if TYPE_CHECKING:
+    from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+
+ADVICE = (
+    "Try a smaller `learning_rate`, smaller rewards (VecNormalize) or bounds on the temperature; "
+    "rewards that caused it are still in the replay buffer."
+)
+
+
+class FiniteGuard:
+    """
+    Copies of a model's last finite state, and the way back to them.
+
+    Transitions are checked before they are stored, so the networks never see a bad one; the statistics of a
+    ``VecNormalize`` do, and go back to a copy. Losses are checked at the end of each ``train()``, so that the tensors
+    stay on the device until then; networks, optimizers and temperature go back to a copy.
+
+    :param model: the model
+    """
+
+    # Gradient steps and environment steps between two copies
+    update_interval = 1000
+    step_interval = 100
+
+    def __init__(self, model: "MaxEntAlgorithm"):
+        self.model = model
+        self.n_updates = 0
+        self.parameters: dict[str, Any] | None = None
+        self.tensors: dict[str, th.Tensor] = {}
+        self.n_calls = 0
+        self.statistics: dict[str, Any] = {}
+
+    def remember_parameters(self) -> None:
+        """
+        Copy networks, optimizers and temperature, if the last copy is old.
+
+        :raises ValueError: if a weight is not finite
+        """
+        model = self.model
+        if self.parameters is not None and model._n_updates < self.n_updates + self.update_interval:
+            return
+        parameters = copy.deepcopy(model.get_parameters())
+        if not all(tensor.isfinite().all() for tensor in parameters["policy"].values()):
+            self.stop(f"A weight is NaN or infinite before gradient step {model._n_updates + 1}")
+        self.tensors = {name: getattr(model, name).detach().clone() for name in model._get_torch_save_params()[1]}
+        self.n_updates, self.parameters = model._n_updates, parameters
+
+    def stop(self, reason: str) -> NoReturn:
+        """
+        Go back to the last copy of the parameters.
+
+        :param reason: what is not finite, and where
+        :raises ValueError: in any case
+        """
+        if self.parameters is None:
+            raise ValueError(f"{reason}. {ADVICE}")
+        self.model.set_parameters(self.parameters, device=self.model.device)
+        for name, tensor in self.tensors.items():
+            getattr(self.model, name).data.copy_(tensor)
+        self.model._n_updates = self.n_updates
+        self.parameters = None  # the optimizers now work on its tensors
+        raise ValueError(f"{reason}. The model is back at gradient step {self.n_updates} and can be saved. {ADVICE}")
+
+    def check_transition(
+        self, new_obs: np.ndarray | dict[str, np.ndarray], rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
+    ) -> None:
+        """
+        Check what the environments returned, as it is used (normalized) and as it is stored (not normalized, float32).
+
+        :param new_obs: observations, (n_envs, ...) or a dictionary of these
+        :param rewards: (n_envs,)
+        :param dones: (n_envs,)
+        :param infos: of each environment
+        :raises ValueError: if something is not finite
+        """
+        normalizer = self.model._vec_normalize_env
+        where = f"that the environment returned at time step {self.model.num_timesteps}"
+        try:
+            if normalizer is not None:
+                rewards = normalizer.get_original_reward()
+                check_finite("observations", normalizer.get_original_obs(), where)
+            with np.errstate(over="ignore"):
+                check_finite("rewards", rewards.astype(np.float32), where)
+            check_finite("observations", new_obs, where)
+            for info, done in zip(infos, dones, strict=True):
+                if done and "terminal_observation" in info:
+                    check_finite("terminal observation", info["terminal_observation"], where)
+        except ValueError:
+            for name, value in self.statistics.items():
+                setattr(normalizer, name, value)
+            raise
+        if normalizer is not None and self.n_calls % self.step_interval == 0:
+            names = ("obs_rms", "ret_rms", "returns")
+            self.statistics = {name: copy.deepcopy(getattr(normalizer, name)) for name in names if hasattr(normalizer, name)}
+        self.n_calls += 1
