@@ -88,7 +88,12 @@ def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict
 def run(args: argparse.Namespace) -> int:
     """Train what is missing; the number of failed runs."""
     finished = {(row["env"], row["algo"], row["label"], row["seed"]) for row in read(args.csv)}
-    runs = [(env, algo, seed) for env in args.env for seed in range(args.seeds) for algo in args.algo]
+    runs = [
+        (env, algo, seed)
+        for env in args.env
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
+        for algo in args.algo
+    ]
     lock, failures = Lock(), []
 
     def work(env: str, algo: str, seed: int) -> None:
@@ -145,7 +150,8 @@ def main() -> int:
     parser.add_argument("--algo", nargs="+", default=["discretesac", "dqn"], help="zoo keys")
     parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
     parser.add_argument("-n", "--steps", type=int, default=50_000, help="environment steps")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds, counted from 0")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. learning_rate:0.01)")
     parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")

@@ -83,6 +83,8 @@ def test_hyperparams_file():
     for algo in zoo.ALGORITHMS:
         file = zoo.hyperparams_file(algo)
         assert file is not None and "default" in yaml.safe_load(file.read_text())
+    listed = yaml.safe_load(zoo.hyperparams_file("discretesac").read_text())
+    assert {"default", "atari", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"} <= set(listed)
 
 
 def test_without_rl_zoo(monkeypatch):
@@ -211,6 +213,14 @@ def test_continue_training(trained, continued):
 def test_unknown_environment(tmp_path):
     output = run_zoo("train", "--algo", "discretesac", "--env", "CartPoel-v1", cwd=tmp_path, status=1)
     assert "CartPoel-v1 not found in gym registry, you maybe meant CartPole-v1?" in output
+
+
+def test_environment_without_hyperparameters(tmp_path):
+    """Our files have a default; a file of the user's may have none"""
+    (tmp_path / "own.yml").write_text("CartPole-v1: {policy: MlpPolicy, n_timesteps: 100}")
+    arguments = ["--algo", "discretesac", "--env", "Acrobot-v1", "-conf", "own.yml"]
+    output = run_zoo("train", *arguments, cwd=tmp_path, status=1)
+    assert "Hyperparameters not found for discretesac-Acrobot-v1 in own.yml" in output
 
 
 def test_optimize(tmp_path):

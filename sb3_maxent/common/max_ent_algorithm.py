@@ -306,9 +306,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :raises ValueError: where one is NaN or infinite
         """
         # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
-        weights = sum(parameter.detach().sum() for parameter in self.actor.parameters())
+        weights = sum((parameter.detach().sum() for parameter in self.actor.parameters()), th.zeros((), device=self.device))
         columns = [value.detach().reshape(()) for column in metrics.values() for value in column]
-        *values, weight = th.stack([*columns, th.as_tensor(weights, device=self.device)]).cpu().numpy()
+        *values, weight = th.stack([*columns, weights]).cpu().numpy()
         table = np.reshape(values, (len(metrics), gradient_steps))
         for step in np.flatnonzero(~np.isfinite(table).all(axis=0))[:1]:
             bad = [f"{name}={value}" for name, value in zip(metrics, table[:, step], strict=True) if not np.isfinite(value)]
