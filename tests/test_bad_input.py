@@ -167,6 +167,12 @@ def test_bad_loss(interval, monkeypatch, tmp_path):
         assert all(value["exp_avg_sq"].isfinite().all() for value in moments)
         with pytest.raises(ValueError, match=r"back at gradient step \d+ and .* still in the replay buffer"):
             model.learn(10, reset_num_timesteps=False)
+    model.replay_buffer.rewards[:] = 1e30
+    for _ in range(2):  # and again, when train() is called directly
+        with pytest.raises(ValueError, match="critic_loss=inf"):
+            model.train(1, 16)
+        moments = model.critic.optimizer.state_dict()["state"].values()
+        assert all(value["exp_avg_sq"].isfinite().all() for value in moments)
     rewards.append(1.0)
     model.replay_buffer.reset()
     model.learn(30, reset_num_timesteps=False)

@@ -190,10 +190,10 @@ def test_samples_have_the_policys_probabilities():
 
 def test_train_uses_the_options():
     """What one gradient step logs or moves is what the hooks say: with Q-clip, with masks, and for the lagged actor."""
-    model = make_model(q_clip=1e-3, steps=0, tau=0.0)
-    with th.no_grad():  # far from the targets, which the clip then keeps it from approaching
+    model = make_model(q_clip=1e-3, steps=21)
+    model.replay_buffer.rewards[:] = 50.0
+    with th.no_grad():  # on the way from the target critic to the targets, further than the clip allows
         model.critic.qf0[-1].bias.add_(10.0)
-    model.learn(21)
     data = model.replay_buffer.sample(16)
     model.replay_buffer.sample = lambda *args, **kwargs: data
     current = model._current_q_values(data.observations, data.actions)
