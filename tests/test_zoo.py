@@ -194,7 +194,7 @@ def test_train(trained):
     assert "sb3_maxent.zoo train --algo discretesac" in (run_folder / "CartPole-v1" / "command.txt").read_text()
     model = DiscreteSAC.load(run_folder / "CartPole-v1.zip")
     assert model.num_timesteps == 400 and model.batch_size == 16
-    assert model.lr_schedule(1) == HYPERPARAMS["CartPole-v1"]["learning_rate"]
+    assert model.tau == HYPERPARAMS["CartPole-v1"]["tau"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--load-best", "--stochastic"]], ids=["last", "best"])
