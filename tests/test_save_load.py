@@ -91,7 +91,7 @@ def test_other_ways_to_save_and_load(tmp_path):
 def test_target_entropy_on_loading(tmp_path):
     """ "auto" stays automatic, a number stays that number."""
     DiscreteSAC("MlpPolicy", Toy(), **SMALL).save(tmp_path / "auto")
-    assert DiscreteSAC.load(tmp_path / "auto").target_entropy == pytest.approx(0.3 * np.log(3))
+    assert DiscreteSAC.load(tmp_path / "auto").target_entropy == pytest.approx(0.5 * np.log(3))
     assert DiscreteSAC.load(tmp_path / "auto", target_entropy_ratio=0.9).target_entropy == pytest.approx(0.9 * np.log(3))
     assert DiscreteSAC.load(tmp_path / "auto", target_entropy=0.4).target_entropy == 0.4
     DiscreteSAC("MlpPolicy", Toy(), target_entropy=0.4, **SMALL).save(tmp_path / "fixed")

@@ -123,7 +123,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         ent_coef: str | float = "auto",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
-        target_entropy_ratio: float = 0.3,
+        target_entropy_ratio: float = 0.5,
         ent_coef_bounds: tuple[float, float] | None = None,
         critic_ent_coef: float | None = None,
         q_reduction: str = "min",
