@@ -187,7 +187,9 @@ def test_bad_number_that_normalization_or_rounding_hides():
         return (np.full_like(observation, np.inf) if at == 30 else observation), reward
 
     env = VecNormalize(make_vec_env(lambda: Toy(fault=fault), seed=0), training=False)
-    with pytest.raises(ValueError, match="NaN or infinity in the observations that the environment returned at time step 30"):
+    with pytest.raises(
+        ValueError, match="in the observations before normalization that the environment returned at time step 30"
+    ):
         DiscreteSAC("MlpPolicy", env, **SMALL).learn(50)
     model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(20)
     with pytest.raises(ValueError, match="NaN or infinity in the rewards"):
@@ -244,3 +246,10 @@ def test_n_step_returns_do_not_reach_into_the_next_episode():
     assert buffer.timeouts[:, 0].nonzero()[0].tolist() == [9, 12, 22]
     samples = buffer._get_samples(np.array([11, 11]))
     assert samples.discounts.numpy() == pytest.approx(0.99**2) and samples.dones.sum() == 0
+
+
+def test_statistics_survive_a_bad_reset():
+    env = VecNormalize(make_vec_env(lambda: Toy(fault=lambda step, observation, reward: (observation * np.nan, reward))))
+    with pytest.raises(ValueError, match=r"observations that the environment's reset\(\) returned: nan at index \(0, 0\)"):
+        DiscreteSAC("MlpPolicy", env, **SMALL).learn(100)
+    assert np.isfinite(env.obs_rms.mean).all()

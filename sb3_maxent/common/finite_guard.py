@@ -71,6 +71,28 @@ class FiniteGuard:
         self.parameters = None  # the optimizers now work on its tensors
         raise ValueError(f"{reason}. The model is back at gradient step {self.n_updates} and can be saved. {ADVICE}")
 
+    def remember_statistics(self) -> None:
+        """Copy the statistics of a ``VecNormalize``."""
+        normalizer = self.model._vec_normalize_env
+        names = ("obs_rms", "ret_rms", "returns")
+        self.statistics = {name: copy.deepcopy(getattr(normalizer, name)) for name in names if hasattr(normalizer, name)}
+
+    def check(self, where: str, arrays: dict[str, np.ndarray | dict[str, np.ndarray] | None]) -> None:
+        """
+        Check arrays; where one is not finite, let the statistics of a ``VecNormalize`` go back to the last copy.
+
+        :param where: where they come from, for the message
+        :param arrays: by their names
+        :raises ValueError: if something is not finite
+        """
+        try:
+            for name, array in arrays.items():
+                check_finite(name, array, where)
+        except ValueError:
+            for name, value in self.statistics.items():
+                setattr(self.model._vec_normalize_env, name, value)
+            raise
+
     def check_transition(
         self, new_obs: np.ndarray | dict[str, np.ndarray], rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
     ) -> None:
@@ -84,22 +106,15 @@ class FiniteGuard:
         :raises ValueError: if something is not finite
         """
         normalizer = self.model._vec_normalize_env
-        where = f"that the environment returned at time step {self.model.num_timesteps}"
-        try:
-            if normalizer is not None:
-                rewards = normalizer.get_original_reward()
-                check_finite("observations", normalizer.get_original_obs(), where)
-            with np.errstate(over="ignore"):
-                check_finite("rewards", rewards.astype(np.float32), where)
-            check_finite("observations", new_obs, where)
-            for info, done in zip(infos, dones, strict=True):
-                if done and "terminal_observation" in info:
-                    check_finite("terminal observation", info["terminal_observation"], where)
-        except ValueError:
-            for name, value in self.statistics.items():
-                setattr(normalizer, name, value)
-            raise
+        arrays: dict[str, Any] = {"observations": new_obs}
+        if normalizer is not None:
+            rewards = normalizer.get_original_reward()
+            arrays["observations before normalization"] = normalizer.get_original_obs()
+        with np.errstate(over="ignore"):
+            arrays["rewards"] = rewards.astype(np.float32)
+        for index in np.flatnonzero(dones):
+            arrays[f"terminal observation of environment {index}"] = infos[index].get("terminal_observation")
+        self.check(f"that the environment returned at time step {self.model.num_timesteps}", arrays)
         if normalizer is not None and self.n_calls % self.step_interval == 0:
-            names = ("obs_rms", "ret_rms", "returns")
-            self.statistics = {name: copy.deepcopy(getattr(normalizer, name)) for name in names if hasattr(normalizer, name)}
+            self.remember_statistics()
         self.n_calls += 1

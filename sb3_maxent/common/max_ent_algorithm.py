@@ -24,7 +24,7 @@ from stable_baselines3.common.type_aliases import (
 from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
 from torch.nn import functional as F
 
-from sb3_maxent.common.checks import check_finite, check_number
+from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.finite_guard import FiniteGuard
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
@@ -253,12 +253,12 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
                 target_q_values = soft_td_target(replay_data.rewards, replay_data.dones, discounts, next_values)
             current_q_values = self._current_q_values(replay_data.observations, replay_data.actions)
             critic_loss = self._critic_loss(current_q_values, target_q_values, replay_data)
-            metrics["critic_loss"].append(critic_loss)
+            metrics["critic_loss"].append(critic_loss.detach())
             metrics["q_mean"].append(th.stack([q_values.detach().mean() for q_values in current_q_values]).mean())
             self._optimize(self.critic.optimizer, critic_loss)
 
             actor_loss, entropy = self._actor_loss(replay_data.observations, ent_coef)
-            metrics["actor_loss"].append(actor_loss)
+            metrics["actor_loss"].append(actor_loss.detach())
             self._optimize(self.actor.optimizer, actor_loss)
 
             if entropy is not None:
@@ -269,7 +269,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
                 # Equation 18 of https://arxiv.org/abs/1812.05905, with log(alpha) for alpha
                 surplus = entropy.detach() - self._target_entropy_of(replay_data.observations)
                 ent_coef_loss = (self.log_ent_coef * surplus).mean()
-                metrics["ent_coef_loss"].append(ent_coef_loss)
+                metrics["ent_coef_loss"].append(ent_coef_loss.detach())
                 self._optimize(self.ent_coef_optimizer, ent_coef_loss)
                 self._clamp_ent_coef()
 
@@ -307,7 +307,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         """
         # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
         weights = sum((parameter.detach().sum() for parameter in self.actor.parameters()), th.zeros((), device=self.device))
-        columns = [value.detach().reshape(()) for column in metrics.values() for value in column]
+        columns = [value.reshape(()) for column in metrics.values() for value in column]
         *values, weight = th.stack([*columns, weights]).cpu().numpy()
         table = np.reshape(values, (len(metrics), gradient_steps))
         for step in np.flatnonzero(~np.isfinite(table).all(axis=0))[:1]:
@@ -344,8 +344,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if reset_num_timesteps or self._last_obs is None:  # the environments will be reset
             self._end_last_episodes()
         self._finite_guard = FiniteGuard(self)  # the parameters may have been set since the last learn()
+        self._finite_guard.remember_statistics()
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        check_finite("observations", self._last_obs, "that the environment's reset() returned")
+        self._finite_guard.check("that the environment's reset() returned", {"observations": self._last_obs})
         if self._rng_state is not None and self._rng_state["seed"] == self.seed and not reset_num_timesteps:
             set_rng_state(self._rng_state, self.action_space, self.device)
         self._rng_state = None
