@@ -190,7 +190,7 @@ def test_samples_have_the_policys_probabilities():
 
 def test_train_uses_the_options():
     """What one gradient step logs or moves is what the hooks say: with Q-clip, with masks, and for the lagged actor."""
-    model = make_model(q_clip=1e-3, steps=21)
+    model = make_model(q_clip=1e-3, entropy_penalty=0.5, steps=21)
     model.replay_buffer.rewards[:] = 50.0
     with th.no_grad():  # on the way from the target critic to the targets, further than the clip allows
         model.critic.qf0[-1].bias.add_(10.0)
@@ -350,7 +350,7 @@ class BatchNormExtractor(FlattenExtractor):
 
 def test_batch_norm():
     """The targets take over the running statistics as they are, and stay in evaluation mode."""
-    model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor}, target_update_interval=1)
+    model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor}, entropy_penalty=0.1)
     assert len(model.batch_norm_stats) == 2
     for value, target in zip(model.batch_norm_stats, model.batch_norm_stats_target, strict=True):
         assert value.abs().sum() > 0 and th.equal(value, target)

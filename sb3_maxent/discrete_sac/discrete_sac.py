@@ -187,7 +187,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         super()._setup_model()
         check_number("target_entropy", self.target_entropy, 0, self.actor.heads.max_entropy)
         # Deviation from the paper: pi_old is a Polyak average of the actor, not the entropy at the time of acting,
-        # which only a replay buffer of our own could hold. It is kept for any penalty, as that may change on loading.
+        # which only a replay buffer of our own could hold
         self.actor_old = copy.deepcopy(self.actor)
         self.actor_old.set_training_mode(False)
 
@@ -260,6 +260,8 @@ class DiscreteSAC(MaxEntAlgorithm):
 
     def _update_targets(self) -> None:
         super()._update_targets()
+        if self.entropy_penalty == 0:
+            return
         # At a rate of its own: with hard updates of the critics, tau = 1 would leave no difference to penalize
         polyak_update(self.actor.parameters(), self.actor_old.parameters(), ACTOR_OLD_TAU)
         for buffer, old_buffer in zip(self.actor.buffers(), self.actor_old.buffers(), strict=True):
@@ -281,5 +283,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         return [*super()._excluded_save_params(), "actor_old"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        if self.entropy_penalty == 0:  # not used, but the penalty may be switched on when the model is loaded
+            self.actor_old.load_state_dict(self.actor.state_dict())
         state_dicts, tensors = super()._get_torch_save_params()
         return [*state_dicts, "actor_old"], tensors
