@@ -8,12 +8,14 @@ add an algorithm, add a line to ``ALGORITHMS``. On a machine that does other wor
 """
 
 import argparse
+import csv
 import importlib
 import os
 import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--gradient-steps", type=int, default=40, help="in each round")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", default=list(ALGORITHMS), help="names from the table")
+    parser.add_argument("--csv", type=Path, help="file for the times of all rounds")
     args = parser.parse_args()
 
     models = {name: ALGORITHMS[name]() for name in dict.fromkeys([BASELINE, *args.only])}
@@ -112,6 +115,7 @@ def main() -> None:
         del models[name]
     for model in models.values():
         fill(model)
+    rows = []
     packages = []
     for package in ("sb3_maxent", "stable_baselines3", "torch", "sb3_soft"):
         try:
@@ -125,9 +129,15 @@ def main() -> None:
         th.set_num_threads(threads)
         times = measure(models, args.rounds, args.gradient_steps)
         for name, column in times.items():
+            rows += [[name, threads, index, f"{value:.4f}"] for index, value in enumerate(column)]
             ratios = np.array(column) / np.array(times[BASELINE])
             spread = f"{np.median(ratios):.2f}, {ratios.min():.2f} - {ratios.max():.2f}"
             print(f"| {name} | {threads} | {np.median(column):.2f} | {spread} |", flush=True)
+    if args.csv is not None:
+        with args.csv.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["algorithm", "threads", "round", "milliseconds a gradient step"])
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":
