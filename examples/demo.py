@@ -1,5 +1,5 @@
 """
-Train DiscreteSAC on CartPole-v1 with the RL Zoo's command (about two minutes), evaluate it and draw its learning curve.
+Train DiscreteSAC on CartPole-v1 with the RL Zoo's command (one to two minutes), evaluate it and draw its learning curve.
 
 Run by ``make demo``; everything it writes lies under ``demo/``.
 """
