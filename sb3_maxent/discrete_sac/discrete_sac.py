@@ -195,12 +195,12 @@ class DiscreteSAC(MaxEntAlgorithm):
         return self.target_entropy_ratio * self.actor.heads.max_entropy
 
     def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
-        assert isinstance(self.target_entropy, float)
+        target_entropy = super()._target_entropy_of(observations)
         if self.policy.action_mask_key is None:
-            return self.target_entropy
+            return target_entropy
         masks = observations[self.policy.action_mask_key].split(self.actor.heads.nvec, dim=1)  # type: ignore[index]
         max_entropy = sum(mask.sum(dim=1, keepdim=True).clamp(min=1).log() for mask in masks)  # (B, 1)
-        return self.target_entropy / max(self.actor.heads.max_entropy, 1e-8) * max_entropy
+        return target_entropy / max(self.actor.heads.max_entropy, 1e-8) * max_entropy
 
     def _reduce(self, q_values: tuple[th.Tensor, ...], log_probs: th.Tensor) -> th.Tensor:
         """
