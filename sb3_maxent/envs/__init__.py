@@ -1,0 +1,35 @@
+"""
+Small environments in which a maximum-entropy policy has something to show. Importing registers them with Gymnasium;
+every variant is a keyword argument of ``gymnasium.make``. Where the package isn't imported, as in the worker processes of
+a ``SubprocVecEnv``, ``gymnasium.make("sb3_maxent:MultiGoal-v0")`` imports it.
+"""
+
+import gymnasium as gym
+
+from sb3_maxent.envs.mixture_bandit import MixtureBanditEnv
+from sb3_maxent.envs.multigoal import MultiGoalEnv
+from sb3_maxent.envs.tabular import TabularMDPEnv
+
+_ENTRY_POINTS = {
+    "MultiGoal-v0": ("MultiGoalEnv", {"max_episode_steps": 30}),
+    "MultiGoalMaxEnt-v0": (
+        "MultiGoalEnv",
+        {
+            "max_episode_steps": 30,
+            "kwargs": {
+                "goals": [[5, 0], [-4, 3], [-4, -3]],
+                "goal_threshold": 0.5,
+                "reward_scale": 1.0,
+                "init_sigma": 0.0,
+                "probe_states": [[-3.5, -2.5], [-2.5, 0.5], [-1, 0], [0, 0], [1, 0], [4, 0]],
+            },
+        },
+    ),
+    "MixtureBandit-v0": ("MixtureBanditEnv", {}),
+    "TabularMDP-v0": ("TabularMDPEnv", {}),  # its horizon is an argument
+}
+for _id, (_class, _arguments) in _ENTRY_POINTS.items():
+    if _id not in gym.registry:
+        gym.register(_id, entry_point=f"{__name__}:{_class}", **_arguments)  # type: ignore[arg-type]
+
+__all__ = ["MixtureBanditEnv", "MultiGoalEnv", "TabularMDPEnv"]
