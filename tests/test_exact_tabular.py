@@ -5,19 +5,12 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 from stable_baselines3.common.env_util import make_vec_env
 from toys import TabularMDP
 
 from sb3_maxent import DiscreteSAC
-
-
-def soft_value_iteration(transitions, rewards, gamma, alpha):
-    """Q* of the soft MDP: iterate ``Q = R + gamma P V`` and ``V = alpha log sum_a exp(Q / alpha)``."""
-    q_values = np.zeros_like(rewards)
-    for _ in range(1000):
-        q_values = rewards + gamma * transitions @ (alpha * logsumexp(q_values / alpha, axis=1))
-    return q_values
+from sb3_maxent.reference import soft_value_iteration
 
 
 def random_mdp(seed, n_states=5, n_actions=3):
@@ -66,7 +59,7 @@ def evaluate(model, observations):
 @pytest.mark.parametrize("mdp", [random_mdp(0), random_mdp(1), random_mdp(2), chain()], ids=["0", "1", "2", "chain"])
 def test_soft_optimal_policy(mdp, q_reduction):
     alpha, gamma = 0.3, 0.9
-    optimal_q = soft_value_iteration(*mdp, gamma, alpha)
+    optimal_q, _, _ = soft_value_iteration(*mdp, gamma, alpha)
     model = learn(lambda: TabularMDP(*mdp, start=5), gamma=gamma, ent_coef=alpha, q_reduction=q_reduction)
     probabilities, q_values = evaluate(model, np.arange(len(optimal_q)))
     variation = total_variation(probabilities, softmax(optimal_q / alpha, axis=1))
