@@ -1,5 +1,46 @@
 """The mathematics: pure functions of torch tensors, without modules, state or Stable-Baselines3."""
 
-from sb3_maxent.functional.soft_values import categorical_entropy, policy_soft_value, soft_td_target
+from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.soft_values import (
+    boltzmann_log_probs,
+    categorical_entropy,
+    importance_soft_value,
+    policy_soft_value,
+    soft_maximum,
+    soft_td_target,
+)
+from sb3_maxent.functional.squash import log_abs_det_jacobian, log_det_tanh, unsquash
+from sb3_maxent.functional.stein_entropy import (
+    exact_log_density_change,
+    log_density_change,
+    stein_jacobian,
+    stein_trace,
+    step_ratio,
+)
+from sb3_maxent.functional.svgd import clip_norm, energy_gradient, squashed_gradient, stein_direction, svgd_step
 
-__all__ = ["categorical_entropy", "policy_soft_value", "soft_td_target"]
+__all__ = [
+    "bandwidth",
+    "boltzmann_log_probs",
+    "categorical_entropy",
+    "clip_norm",
+    "energy_gradient",
+    "exact_log_density_change",
+    "importance_soft_value",
+    "log_abs_det_jacobian",
+    "log_density_change",
+    "log_det_tanh",
+    "policy_soft_value",
+    "rbf_kernel",
+    "rbf_repulsion",
+    "soft_maximum",
+    "soft_td_target",
+    "squared_distances",
+    "squashed_gradient",
+    "stein_direction",
+    "stein_jacobian",
+    "stein_trace",
+    "step_ratio",
+    "svgd_step",
+    "unsquash",
+]

@@ -1,0 +1,83 @@
+"""The RBF kernel between particles: distances, bandwidth, gradient. Nothing here needs more memory than (B, N, M)."""
+
+import math
+
+import torch as th
+
+# Particles that coincide have no distance to take a bandwidth from
+MIN_BANDWIDTH = 1e-8
+# Gram matrices give distances up to rounding; a bandwidth this many times larger keeps it below 1 percent
+MIN_ROUNDINGS = 100
+BANDWIDTH_RULES = ("median", "mean")
+
+
+def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
+    """
+    Pairwise ``|x_i - y_j|^2`` by Gram matrices, about the mean of y, which keeps the rounding small.
+
+    :param x: (B, N, d)
+    :param y: (B, M, d)
+    :return: (B, N, M), not negative
+    """
+    assert x.ndim == y.ndim == 3 and x.shape[::2] == y.shape[::2], (x.shape, y.shape)
+    center = y.detach().mean(dim=1, keepdim=True)
+    x, y = x - center, y - center
+    norms = (x * x).sum(dim=2).unsqueeze(2) + (y * y).sum(dim=2).unsqueeze(1)
+    return (norms - 2 * x @ y.transpose(1, 2)).clamp(min=0)
+
+
+def bandwidth(distances: th.Tensor, rule: str | float = "median", paired: bool = False) -> th.Tensor:
+    """
+    Squared bandwidth h of the kernel ``exp(-|x - y|^2 / (2 h))`` for each state.
+
+    Both rules are ``h = m / (2 log(M + 1))`` with m the median or the mean of the squared distances, so that a
+    particle weighs 1 / (M + 1) at the distance m: near ones count, and those far away share one vote (the heuristic of
+    https://arxiv.org/abs/1608.04471, Section 5, with M + 1 so that one particle is no exception). Coinciding particles
+    get a tiny h, with which the kernel is 1 between them. Where most coincide and some lie far away, h is as large as
+    rounding demands.
+
+    :param distances: (B, N, M) squared distances
+    :param rule: ``"median"``, ``"mean"``, or h itself
+    :param paired: whether x is y, so that the zeros on the diagonal do not count
+    :return: (B, 1, 1), a constant in gradients
+    """
+    assert distances.ndim == 3 and rule in (*BANDWIDTH_RULES, *([rule] if isinstance(rule, int | float) else [])), rule
+    n_states, n, m = distances.shape
+    distances = distances.detach()
+    if not isinstance(rule, str):
+        return th.full((n_states, 1, 1), float(rule), dtype=distances.dtype, device=distances.device)
+    flat = distances.reshape(n_states, -1)
+    if paired and n > 1:
+        # Without the diagonal: all but every (N + 1)th entry
+        flat = flat[:, 1:].reshape(n_states, n - 1, n + 1)[:, :, :-1].reshape(n_states, -1)
+    mean = flat.mean(dim=1)
+    typical = flat.median(dim=1).values if rule == "median" else mean
+    smallest = (MIN_ROUNDINGS * th.finfo(flat.dtype).eps * mean).clamp(min=MIN_BANDWIDTH)
+    return th.maximum(typical / (2 * math.log(m + 1)), smallest).view(n_states, 1, 1)
+
+
+def rbf_kernel(distances: th.Tensor, h: th.Tensor | float) -> th.Tensor:
+    """
+    ``k_ij = exp(-|x_i - y_j|^2 / (2 h))``.
+
+    :param distances: (B, N, M) squared distances
+    :param h: (B, 1, 1) squared bandwidth
+    :return: (B, N, M)
+    """
+    return th.exp(-distances / (2 * h))
+
+
+def rbf_repulsion(kernel: th.Tensor, x: th.Tensor, y: th.Tensor, h: th.Tensor | float) -> th.Tensor:
+    """
+    Sum of the kernel's gradients with respect to its second argument, ``sum_j d k(x_i, y_j) / d y_j =
+    sum_j k_ij (x_i - y_j) / h``: it drives x away from y.
+
+    :param kernel: (B, N, M)
+    :param x: (B, N, d)
+    :param y: (B, M, d)
+    :param h: (B, 1, 1) squared bandwidth
+    :return: (B, N, d)
+    """
+    # About the mean of y, too: h can be tiny, and what is left of the difference by rounding is divided by it
+    center = y.detach().mean(dim=1, keepdim=True)
+    return ((x - center) * kernel.sum(dim=2, keepdim=True) - kernel @ (y - center)) / h
