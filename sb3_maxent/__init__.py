@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from sb3_maxent import envs
 from sb3_maxent.discrete_sac import DiscreteSAC
+from sb3_maxent.soft_q_learning import SoftQLearning
 
 __version__ = Path(__file__).with_name("version.txt").read_text().strip()
 
-__all__ = ["DiscreteSAC", "__version__"]
+__all__ = ["DiscreteSAC", "SoftQLearning", "__version__", "envs"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent import DiscreteSAC, SoftQLearning
 
 if TYPE_CHECKING:
     import optuna
@@ -68,8 +68,9 @@ def _sample_params(trial: "optuna.Trial", additional_args: dict[str, Any], param
             params["n_steps"] = trial.suggest_int("n_steps", 1, 5)
 
     arguments = convert_params(params)
-    for name in ("gamma", "batch_size", "gradient_steps", "tau", "target_update_interval"):
-        trial.set_user_attr(name, arguments[name])  # the values that the names above hide
+    for name, value in arguments.items():
+        if isinstance(value, int | float | str) and params.get(name) != value:
+            trial.set_user_attr(name, value)  # what the names of the trial's parameters hide
     if with_her:
         arguments["replay_buffer_kwargs"] = {**additional_args["her_kwargs"], **arguments["replay_buffer_kwargs"]}
     return arguments
@@ -77,24 +78,31 @@ def _sample_params(trial: "optuna.Trial", additional_args: dict[str, Any], param
 
 def convert_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     """
-    Turn the parameters of a trial, as Optuna stores them, into constructor arguments.
+    Turn the parameters of a trial, as Optuna stores them, into constructor arguments. A name that ends in ``_pow`` holds
+    the exponent of a power of two.
 
     :param sampled_params: values by their Optuna names
     :return: arguments for the algorithm
     """
     params = dict(sampled_params)
     params["gamma"] = 1 - params.pop("one_minus_gamma")
-    params["batch_size"] = 2 ** params.pop("batch_size_pow")
+    for name in [name for name in params if name.endswith("_pow")]:
+        params[name.removesuffix("_pow")] = 2 ** params.pop(name)
     # At most one gradient step for each step of the environment, counted for one environment
     params["gradient_steps"] = max(params["train_freq"] // params.pop("subsample_steps"), 1)
     if params.pop("target_update") == "soft":
         params["target_update_interval"] = 1
     else:
         params["tau"] = 1.0
+    kernel_bandwidth_rule = params.pop("kernel_bandwidth_rule", "number")
+    if kernel_bandwidth_rule != "number":
+        params["kernel_bandwidth"] = kernel_bandwidth_rule
     params["policy_kwargs"] = {
         "net_arch": NET_ARCHS[params.pop("net_arch")],
         "activation_fn": ACTIVATIONS[params.pop("activation_fn")],
     }
+    if "n_critics" in params:
+        params["policy_kwargs"]["n_critics"] = params.pop("n_critics")
     her_kwargs = {key: params.pop(key) for key in ("n_sampled_goal", "goal_selection_strategy") if key in params}
     if her_kwargs:
         params["replay_buffer_kwargs"] = her_kwargs
@@ -120,11 +128,47 @@ def sample_discretesac_params(
     return _sample_params(trial, additional_args, params)
 
 
+def sample_sql_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+    """
+    Sample the hyperparameters of SoftQLearning, those that mean something for the environment's kind of action.
+
+    :param trial: the trial to draw from
+    :param n_actions: number of action dimensions, 0 unless the action space is a ``Box``
+    :param n_envs: number of environments (not used)
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :return: arguments for the algorithm
+    """
+    params: dict[str, Any] = {
+        "ent_coef": trial.suggest_float("ent_coef", 1e-3, 10.0, log=True),
+        "n_critics": trial.suggest_int("n_critics", 1, 2),
+    }
+    if n_actions > 0:
+        # A gradient step costs about batch size x particles: more of them only where time doesn't matter
+        params |= {
+            "n_value_particles_pow": trial.suggest_int("n_value_particles_pow", 1, 5),
+            "value_proposal": trial.suggest_categorical("value_proposal", ["uniform", "sampler", "mixture"]),
+            "n_kernel_particles_pow": trial.suggest_int("n_kernel_particles_pow", 2, 5),
+            "kernel_update_ratio": trial.suggest_float("kernel_update_ratio", 0.2, 0.8),
+            "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", ["median", "mean", "number"]),
+            "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 1e-3, 1.0, log=True),
+        }
+    else:
+        params |= {
+            "munchausen_coef": trial.suggest_float("munchausen_coef", 0.0, 0.95),
+            "behavior_policy": trial.suggest_categorical("behavior_policy", ["boltzmann", "greedy"]),
+            "exploration_fraction": trial.suggest_float("exploration_fraction", 0.05, 0.5),
+            "exploration_initial_eps": trial.suggest_float("exploration_initial_eps", 0.0, 1.0),
+            "exploration_final_eps": trial.suggest_float("exploration_final_eps", 0.0, 0.2),
+        }
+    return _sample_params(trial, additional_args, params)
+
+
 # ---------------------------------------------------------------------- registration
 
 # zoo key (also the name of the hyperparameter file): class, sampler of hyperparameters
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Callable[..., dict[str, Any]]]] = {
     "discretesac": (DiscreteSAC, sample_discretesac_params),
+    "sql": (SoftQLearning, sample_sql_params),
 }
 
 

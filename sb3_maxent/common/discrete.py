@@ -1,5 +1,7 @@
 """Discrete and MultiDiscrete actions: products of categorical distributions, and critics for them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch as th
 from gymnasium import spaces
@@ -7,6 +9,8 @@ from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
+
+from sb3_maxent.functional import boltzmann_log_probs, soft_maximum
 
 
 class CategoricalHeads(nn.Module):
@@ -44,6 +48,46 @@ class CategoricalHeads(nn.Module):
         if len(self.nvec) == 1:
             return th.log_softmax(logits, dim=1)
         return th.cat([th.log_softmax(part, dim=1) for part in logits.split(self.nvec, dim=1)], dim=1)
+
+    def boltzmann_log_probs(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:
+        """
+        Log-probabilities of softmax(Q / alpha), component by component.
+
+        :param q_values: (B, A)
+        :param ent_coef: the temperature alpha
+        :return: (B, A)
+        """
+        return th.cat([boltzmann_log_probs(part, ent_coef) for part in q_values.split(self.nvec, dim=-1)], dim=-1)
+
+    def soft_maximum(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:
+        """
+        Soft value of softmax(Q / alpha): for a sum over components the sum of their soft maxima.
+
+        :param q_values: (..., A)
+        :param ent_coef: the temperature alpha
+        :return: (..., 1)
+        """
+        parts = q_values.split(self.nvec, dim=-1)
+        value = soft_maximum(parts[0], ent_coef)
+        for part in parts[1:]:
+            value = value + soft_maximum(part, ent_coef)
+        return value
+
+    def min_of_critics(self, q_values: th.Tensor, state_values: Callable[[], th.Tensor]) -> th.Tensor:
+        """
+        Minimum over the critics: action by action for one component. For several, where only the sum over components
+        has a meaning, state by state: the critic that values the state least.
+
+        :param q_values: (n_critics, B, A)
+        :param state_values: gives (n_critics, B, 1), the value of each state by each critic; called for several components
+        :return: (B, A)
+        """
+        if len(q_values) == 1:
+            return q_values[0]
+        if len(self.nvec) == 1:
+            return q_values.amin(dim=0)
+        index = state_values().argmin(dim=0, keepdim=True).expand(1, *q_values.shape[1:])
+        return q_values.gather(0, index).squeeze(0)
 
     def actions(self, log_probs: th.Tensor, deterministic: bool = False) -> th.Tensor:
         """

@@ -21,7 +21,7 @@ from stable_baselines3.common.type_aliases import (
     ReplayBufferSamples,
     Schedule,
 )
-from stable_baselines3.common.utils import get_parameters_by_name, polyak_update
+from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, get_parameters_by_name, polyak_update
 from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_number
@@ -52,7 +52,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     :param env: The environment to learn from (if registered in Gym, can be str)
     :param learning_rate: learning rate of all optimizers (networks and temperature);
         it can be a function of the current progress remaining (from 1 to 0)
-    :param ent_coef: the temperature; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
+    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or
+        ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
+        ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy in nats when learning the temperature, or ``"auto"``
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
@@ -61,7 +63,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     """
 
     policy: MaxEntPolicy
-    actor: BaseModel
+    actor: BaseModel | None  # type: ignore[assignment]
     critic: BaseModel
     critic_target: BaseModel
     target_entropy: str | float
@@ -72,7 +74,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         env: GymEnv | str,
         learning_rate: float | Schedule = 3e-4,
         *,
-        ent_coef: str | float = "auto",
+        ent_coef: str | float | Schedule = "auto",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
@@ -85,6 +87,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         self.ent_coef_bounds = ent_coef_bounds
         self.log_ent_coef: th.Tensor | None = None
         self.ent_coef_optimizer: th.optim.Adam | None = None
+        self.ent_coef_schedule: Schedule | None = None
         self._rng_state: dict[str, Any] | None = None
         self._finite_guard = FiniteGuard(self)
         # What "auto" came out as, to tell it from a number that the user gave when the model is loaded
@@ -102,13 +105,14 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         """
         raise NotImplementedError()
 
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor | None]:
+    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
         """
-        Loss of the actor.
+        Loss of the actor; called after the critics' update.
 
         :param observations: batch of B observations
         :param ent_coef: the temperature, without gradient
-        :return: the loss (scalar), and the policy's entropies (B, 1) in nats where they are tractable
+        :return: the loss (scalar; ``None`` for a policy without an actor network), and the policy's entropies (B, 1) in
+            nats where they are tractable
         """
         raise NotImplementedError()
 
@@ -117,6 +121,16 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :return: what ``target_entropy="auto"`` stands for, in nats
         """
         raise NotImplementedError()
+
+    def _rewards(self, replay_data: ReplayBufferSamples | DictReplayBufferSamples, ent_coef: th.Tensor) -> th.Tensor:
+        """
+        Rewards of the soft TD target; called without gradient.
+
+        :param replay_data: the batch
+        :param ent_coef: the temperature
+        :return: (B, 1), those of the replay buffer by default
+        """
+        return replay_data.rewards
 
     def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """
@@ -199,27 +213,49 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
 
     def _setup_ent_coef(self) -> None:
         """Create the temperature: a loose tensor, which SB3 restores in place on loading."""
-        mode, _, value = self.ent_coef.partition("_") if isinstance(self.ent_coef, str) else ("fixed", "", self.ent_coef)
-        if mode == "auto":
-            try:
-                init_value = float(value or 1.0)
-            except ValueError:
-                init_value = 0.0
+        text = self.ent_coef if isinstance(self.ent_coef, str) else ""
+        mode, *numbers = text.split("_") if text.startswith(("auto", "lin")) else ("fixed", self.ent_coef)
+        expected = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'auto' or 'auto_X'"
+        try:
+            values = [float(number) for number in numbers if not callable(number)]
+        except (TypeError, ValueError):
+            raise ValueError(f"{expected}, not {self.ent_coef!r}") from None
+        if mode == "auto" and len(values) <= 1:
+            init_value = values[0] if values else 1.0
             if not 0 < init_value < np.inf:
                 raise ValueError(f"`ent_coef='auto_X'` needs a number X > 0 to start from, not {self.ent_coef!r}")
             # The logarithm is learned, https://github.com/rail-berkeley/softlearning/issues/37
             self.log_ent_coef = th.log(th.ones(1, device=self.device) * init_value).requires_grad_(True)
             self._clamp_ent_coef()
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
+            return
+        if self.ent_coef_bounds is not None:
+            raise ValueError(f"`ent_coef_bounds` must be None unless the temperature is learned, not {self.ent_coef_bounds!r}")
+        if callable(self.ent_coef):
+            self.ent_coef_schedule = FloatSchedule(self.ent_coef)
+        elif mode == "lin" and 1 <= len(values) <= 2:
+            for value in values:
+                check_number("ent_coef", value, 0)
+            self.ent_coef_schedule = LinearSchedule(values[0], values[1] if len(values) == 2 else 0.0, 1.0)
+        elif mode == "fixed":
+            self.ent_coef = values[0]
+            self.ent_coef_schedule = None
         else:
-            try:
-                self.ent_coef = float(self.ent_coef)
-            except (TypeError, ValueError):
-                raise ValueError(f"`ent_coef` must be a number >= 0, 'auto' or 'auto_X', not {self.ent_coef!r}") from None
+            raise ValueError(f"{expected}, not {self.ent_coef!r}")
+        self.ent_coef_tensor = th.tensor(self._scheduled_ent_coef(), device=self.device)
+
+    def _scheduled_ent_coef(self) -> float:
+        """
+        :return: a temperature that is not learned, at the current progress
+        :raises ValueError: where a schedule gives no number >= 0
+        """
+        if self.ent_coef_schedule is None:
+            assert isinstance(self.ent_coef, float)
             check_number("ent_coef", self.ent_coef, 0)
-            if self.ent_coef_bounds is not None:
-                raise ValueError(f"`ent_coef_bounds` must be None with a fixed temperature, not {self.ent_coef_bounds!r}")
-            self.ent_coef_tensor = th.tensor(self.ent_coef, device=self.device)
+            return self.ent_coef
+        value = self.ent_coef_schedule(self._current_progress_remaining)
+        check_number(f"ent_coef` at `progress_remaining={self._current_progress_remaining:g}", value, 0)
+        return float(value)
 
     # ------------------------------------------------------------------ training
 
@@ -233,9 +269,13 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             see :class:`~sb3_maxent.common.finite_guard.FiniteGuard`
         """
         self.policy.set_training_mode(True)
-        optimizers = [self.actor.optimizer, self.critic.optimizer]
+        optimizers = [self.critic.optimizer]
+        if self.actor is not None:
+            optimizers.append(self.actor.optimizer)
         if self.ent_coef_optimizer is not None:
             optimizers.append(self.ent_coef_optimizer)
+        else:
+            self.ent_coef_tensor.fill_(self._scheduled_ent_coef())
         self._update_learning_rate(optimizers)
         self._finite_guard.remember_parameters()
         # Scalars stay on the device until the end of the call
@@ -250,7 +290,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
 
             with th.no_grad():
                 next_values = self._soft_value(replay_data.next_observations, ent_coef)
-                target_q_values = soft_td_target(replay_data.rewards, replay_data.dones, discounts, next_values)
+                rewards = self._rewards(replay_data, ent_coef)
+                target_q_values = soft_td_target(rewards, replay_data.dones, discounts, next_values)
             current_q_values = self._current_q_values(replay_data.observations, replay_data.actions)
             critic_loss = self._critic_loss(current_q_values, target_q_values, replay_data)
             metrics["critic_loss"].append(critic_loss.detach())
@@ -258,9 +299,9 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             self._optimize(self.critic.optimizer, critic_loss)
 
             actor_loss, entropy = self._actor_loss(replay_data.observations, ent_coef)
-            metrics["actor_loss"].append(actor_loss.detach())
-            self._optimize(self.actor.optimizer, actor_loss)
-
+            if actor_loss is not None and self.actor is not None:
+                metrics["actor_loss"].append(actor_loss.detach())
+                self._optimize(self.actor.optimizer, actor_loss)
             if entropy is not None:
                 metrics["entropy"].append(entropy.detach().mean())
             if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
@@ -306,7 +347,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :raises ValueError: where one is NaN or infinite
         """
         # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
-        weights = sum((parameter.detach().sum() for parameter in self.actor.parameters()), th.zeros((), device=self.device))
+        parameters = self.actor.parameters() if self.actor is not None else []
+        weights = sum((parameter.detach().sum() for parameter in parameters), th.zeros((), device=self.device))
         columns = [value.reshape(()) for column in metrics.values() for value in column]
         *values, weight = th.stack([*columns, weights]).cpu().numpy()
         table = np.reshape(values, (len(metrics), gradient_steps))
@@ -424,7 +466,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         return super()._excluded_save_params() + names
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
+        state_dicts = ["policy", *(["actor.optimizer"] if self.actor is not None else []), "critic.optimizer"]
         if self.ent_coef_optimizer is None:
             return state_dicts, ["ent_coef_tensor"]
         return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]

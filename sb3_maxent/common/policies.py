@@ -33,16 +33,14 @@ class MaxEntPolicy(BasePolicy):
     :param n_critics: Number of critic networks to create
     :param share_features_extractor: Whether actor and critics share one features extractor,
         which then learns from the actor's loss only
-    :raises ValueError: if there is no critic
+    :raises ValueError: if there is no critic, or nothing that a shared features extractor could learn from
     """
 
-    actor: BaseModel
+    actor: BaseModel | None
     critic: BaseModel
     critic_target: BaseModel
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
-    # Whether the actions of the networks lie in [-1, 1] and are scaled to the bounds of the action space
-    squashes_actions: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -66,7 +64,8 @@ class MaxEntPolicy(BasePolicy):
             features_extractor_kwargs,
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
-            squash_output=self.squashes_actions,
+            # The networks' continuous actions lie in [-1, 1] and are scaled to the bounds of the action space
+            squash_output=isinstance(action_space, spaces.Box),
             normalize_images=normalize_images,
         )
         check_number("n_critics", n_critics, 1, integer=True)
@@ -91,12 +90,12 @@ class MaxEntPolicy(BasePolicy):
         }
         self._build(lr_schedule)
 
-    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel:
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel | None:
         """
         Make the actor.
 
         :param features_extractor: Features extractor to use, a new one if ``None``
-        :return: The actor
+        :return: The actor, ``None`` where the policy follows from the critics alone
         """
         raise NotImplementedError()
 
@@ -112,9 +111,17 @@ class MaxEntPolicy(BasePolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         # The order is SAC's, so that equal seeds give equal weights
         self.actor = self.make_actor()
-        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        shared = None
+        if self.actor is not None:
+            self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+            shared = self.actor.features_extractor if self.share_features_extractor else None
+        elif self.share_features_extractor:
+            raise ValueError(
+                "`share_features_extractor` must be False, not True, for a policy without an actor network: a shared "
+                "features extractor would learn from the actor's loss only"
+            )
 
-        self.critic = self.make_critic(self.actor.features_extractor if self.share_features_extractor else None)
+        self.critic = self.make_critic(shared)
         # A shared features extractor learns from the actor's loss only
         critic_parameters = [
             parameter
@@ -148,6 +155,7 @@ class MaxEntPolicy(BasePolicy):
         return self._predict(obs, deterministic=deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        assert self.actor is not None, "a policy without an actor network says itself how it predicts"
         return self.actor(observation, deterministic)
 
     def set_training_mode(self, mode: bool) -> None:
@@ -157,6 +165,7 @@ class MaxEntPolicy(BasePolicy):
 
         :param mode: Whether it is training mode
         """
-        self.actor.set_training_mode(mode)
+        if self.actor is not None:
+            self.actor.set_training_mode(mode)
         self.critic.set_training_mode(mode)
         self.training = mode

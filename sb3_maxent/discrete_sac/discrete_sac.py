@@ -64,7 +64,9 @@ class DiscreteSAC(MaxEntAlgorithm):
     :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
     :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
     :param n_steps: length of the n-step returns
-    :param ent_coef: the temperature; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
+    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or
+        ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
+        ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy in nats when learning the temperature, in [0, log|A|];
         ``"auto"``: ``target_entropy_ratio * log|A|``. With action masks it is scaled state by state
@@ -120,7 +122,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
         n_steps: int = 1,
-        ent_coef: str | float = "auto",
+        ent_coef: str | float | Schedule = "auto",
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         target_entropy_ratio: float = 0.5,
@@ -213,11 +215,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         stacked = th.stack(q_values)  # (n_critics, B, A)
         if self.q_reduction == "mean":
             return stacked.mean(dim=0)
-        if len(self.actor.heads.nvec) == 1:
-            return stacked.amin(dim=0)
-        expected = (log_probs.exp() * stacked).sum(dim=2, keepdim=True)  # (n_critics, B, 1)
-        index = expected.argmin(dim=0, keepdim=True).expand(1, *log_probs.shape)
-        return stacked.gather(0, index).squeeze(0)
+        return self.actor.heads.min_of_critics(stacked, lambda: (log_probs.exp() * stacked).sum(dim=2, keepdim=True))
 
     def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
         log_probs = self.actor.action_log_probs(observations)

@@ -1,0 +1,117 @@
+"""Networks over particles: many actions for each state, at the cost of one pass over the state."""
+
+import torch as th
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+from torch.nn import functional as F
+
+
+def particle_forward(net: nn.Sequential, features: th.Tensor, particles: th.Tensor) -> th.Tensor:
+    """
+    What a network makes of ``[features, particle]`` for each particle, without repeating the features: their share of
+    the first layer is computed once for each state.
+
+    :param net: layers that begin with a linear one
+    :param features: (B, F) features of the states
+    :param particles: (B, N, d)
+    :return: (B, N, outputs)
+    """
+    first, *layers = net
+    hidden = _first_layer(first, features, particles)
+    for layer in layers:
+        # In place, which the gradients of the layers before it allow: with many particles memory costs as much as products
+        hidden = F.relu_(hidden) if type(layer) is nn.ReLU else layer(hidden)
+    return hidden.view(*particles.shape[:2], -1)
+
+
+def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -> th.Tensor:
+    """What the first layer makes of [features, particle], in rows (B * N, outputs), as batch norm wants them."""
+    dim = particles.shape[2]
+    assert isinstance(linear, nn.Linear) and linear.in_features == features.shape[1] + dim, linear
+    of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
+    shares = F.linear(features, of_features, linear.bias)
+    return (particles @ of_particles.t()).add_(shares.unsqueeze(1)).flatten(0, 1)
+
+
+def _is_relu_net(net: nn.Module) -> bool:
+    """Whether a network is made of linear layers with ReLUs between them."""
+    layers = list(net.children())
+    return (
+        all(type(layer) is (nn.ReLU if index % 2 else nn.Linear) for index, layer in enumerate(layers))
+        and len(layers) % 2 == 1
+    )
+
+
+def n_states_of(obs: PyTorchObs) -> int:
+    """
+    :param obs: batch of B observations
+    :return: B
+    """
+    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+
+
+def first_states(obs: PyTorchObs, n_states: int) -> PyTorchObs:
+    """
+    :param obs: batch of B observations
+    :param n_states: how many to keep
+    :return: batch of the first ones
+    """
+    return {key: value[:n_states] for key, value in obs.items()} if isinstance(obs, dict) else obs[:n_states]
+
+
+class ParticleCritic(ContinuousCritic):
+    """SB3's critics for continuous actions, which can also judge many actions for each state."""
+
+    def particle_features(self, obs: PyTorchObs) -> th.Tensor:
+        """
+        :param obs: batch of B observations
+        :return: (B, F) what the critics need of a state, without gradient
+        """
+        with th.no_grad():
+            return self.extract_features(obs, self.features_extractor)
+
+    def q_particles(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """
+        :param features: (B, F) of :meth:`particle_features`
+        :param actions: (B, N, d) actions in [-1, 1]
+        :return: (B, N) the smallest of the critics' Q-values
+        """
+        values = [particle_forward(q_net, features, actions) for q_net in self.q_networks]  # type: ignore[arg-type]
+        return (values[0] if len(values) == 1 else th.cat(values, dim=2).amin(dim=2, keepdim=True)).squeeze(2)
+
+    def q_gradient(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """
+        Gradient of :meth:`q_particles` with respect to the actions.
+
+        :param features: (B, F) of :meth:`particle_features`
+        :param actions: (B, N, d) actions in [-1, 1]
+        :return: (B, N, d) without gradient
+        """
+        if all(_is_relu_net(q_net) for q_net in self.q_networks):
+            return self._relu_q_gradient(features, actions)
+        with th.enable_grad():
+            actions = actions.detach().requires_grad_()
+            return th.autograd.grad(self.q_particles(features, actions).sum(), actions)[0]
+
+    @th.no_grad()
+    def _relu_q_gradient(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """The same for networks of linear layers and ReLUs, going back through the smaller critic of each particle only."""
+        values, activations = [], []
+        for q_net in self.q_networks:
+            first, *linears = [layer for layer in q_net if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
+            hidden = [_first_layer(first, features, actions)]
+            for linear in linears:
+                hidden.append(linear(hidden[-1].relu_()))
+            values.append(hidden.pop())
+            activations.append(hidden)
+        smallest = th.cat(values, dim=1).argmin(dim=1)
+        gradient = actions.new_empty(len(smallest), actions.shape[2])
+        for index, (q_net, hidden) in enumerate(zip(self.q_networks, activations, strict=True)):
+            rows = (smallest == index).nonzero().squeeze(1)
+            first, *linears = [layer for layer in q_net if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
+            backward = actions.new_ones(len(rows), 1)
+            for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
+                backward = (backward @ linear.weight).mul_(active[rows] > 0)
+            gradient[rows] = backward @ first.weight[:, features.shape[1] :]
+        return gradient.view_as(actions)
