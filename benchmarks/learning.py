@@ -22,7 +22,7 @@ from threading import Lock
 
 import numpy as np
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent.zoo import ALGORITHMS
 
 EVALUATIONS, EPISODES = 10, 20
 COLUMNS = [
@@ -39,7 +39,7 @@ COLUMNS = [
     "versions",
 ]
 VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
-SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0}
+SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0, "Pendulum-v1": -200.0}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -48,6 +48,15 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def last_ent_coef(algo: str, path: Path) -> str:
+    """The temperature at the end of training, learned or not; empty for the algorithms of others."""
+    if algo not in ALGORITHMS:
+        return ""
+    model = ALGORITHMS[algo][0].load(path, device="cpu", custom_objects={"buffer_size": 1})
+    ent_coef = model.ent_coef_tensor if model.log_ent_coef is None else model.log_ent_coef.exp()
+    return f"{ent_coef.item():.4g}"
 
 
 def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
@@ -70,9 +79,8 @@ def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict
             raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
         (path,) = Path(folder).glob("*/*/evaluations.npz")
         data = np.load(path)
-        model = DiscreteSAC.load(path.parent / f"{env}.zip", device="cpu") if algo == "discretesac" else None
+        ent_coef = last_ent_coef(algo, path.parent / f"{env}.zip")
     common = {"env": env, "algo": algo, "label": args.label, "seed": str(seed)}
-    ent_coef = f"{model.log_ent_coef.exp().item():.4g}" if model is not None and model.log_ent_coef is not None else ""
     last = {
         "seconds": f"{time.time() - start:.0f}",
         "ent_coef": ent_coef,

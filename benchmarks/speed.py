@@ -10,6 +10,7 @@ add an algorithm, add a line to ``ALGORITHMS``. On a machine that does other wor
 import argparse
 import csv
 import importlib
+import itertools
 import os
 import platform
 import time
@@ -62,8 +63,17 @@ ALGORITHMS = {
     BASELINE: make("stable_baselines3", "SAC", BOX),
     "DiscreteSAC": make("sb3_maxent", "DiscreteSAC", DISCRETE),
     "DiscreteSAC, q_clip and entropy_penalty": make("sb3_maxent", "DiscreteSAC", DISCRETE, q_clip=0.5, entropy_penalty=0.5),
+    "SoftQLearning, discrete": make("sb3_maxent", "SoftQLearning", DISCRETE),
+    "SoftQLearning, discrete, 2 critics": make("sb3_maxent", "SoftQLearning", DISCRETE, policy_kwargs={"n_critics": 2}),
+    "SoftQLearning, continuous, 16 + 16 particles": make(
+        "sb3_maxent", "SoftQLearning", BOX, n_value_particles=16, n_kernel_particles=16
+    ),
+    "SoftQLearning, continuous, 1 critic": make(
+        "sb3_maxent", "SoftQLearning", BOX, n_value_particles=16, n_kernel_particles=16, policy_kwargs={"n_critics": 1}
+    ),
     "SB3 DQN": make("stable_baselines3", "DQN", DISCRETE),
     "sb3_soft SDSAC": make("sb3_soft", "SDSAC", DISCRETE),
+    "sb3_soft SQL": make("sb3_soft", "SQL", DISCRETE),
 }
 
 
@@ -88,6 +98,45 @@ def measure(models: dict[str, Any], rounds: int, gradient_steps: int) -> dict[st
             model.train(gradient_steps=gradient_steps, batch_size=BATCH_SIZE)
             times[name].append((time.perf_counter() - start) / gradient_steps * 1000)
     return times
+
+
+def products_of_continuous_sql(n_particles: int = 16) -> list[tuple[int, int, int]]:
+    """
+    Sizes (m, k, n) of the matrix products without which no gradient step of continuous SoftQLearning with twin critics
+    and as many value as kernel particles can do, whatever else it spares.
+    """
+
+    def passes(
+        rows: int, inputs: int, outputs: int, forward: int, to_inputs: int, to_weights: int
+    ) -> list[tuple[int, int, int]]:
+        """Products of passes through a network, and back to its inputs or its weights."""
+        sizes = [inputs, *NET_ARCH, outputs]
+        layers = list(itertools.pairwise(sizes))
+        result = [(rows, k, n) for k, n in layers] * forward
+        result += [(rows, n, k) for k, n in layers] * to_inputs
+        result += [(k, rows, n) for k, n in layers] * to_weights
+        # Gradients of weights also go back through all layers but the first
+        return result + [(rows, n, k) for k, n in layers[1:]] * to_weights
+
+    half = BATCH_SIZE * n_particles // 2
+    return (
+        passes(2 * half, N_ACTIONS, 1, 2, 0, 0)  # target values
+        + passes(BATCH_SIZE, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
+        + passes(half, N_ACTIONS, 1, 2, 1, 0)  # gradients at the fixed particles, back through the smaller critic
+        + passes(half, N_ACTIONS, N_ACTIONS, 2, 0, 1)  # fixed and updated samples, back to the sampler's weights
+    )
+
+
+def time_products(sizes: list[tuple[int, int, int]], rounds: int) -> float:
+    """Milliseconds that the matrix products take one after the other; median of the rounds."""
+    pairs = [(th.randn(m, k), th.randn(k, n), th.empty(m, n)) for m, k, n in sizes]
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        for left, right, result in pairs:
+            th.mm(left, right, out=result)
+        times.append((time.perf_counter() - start) * 1000)
+    return float(np.median(times[1:]))
 
 
 def processor() -> str:
@@ -133,6 +182,11 @@ def main() -> None:
             ratios = np.array(column) / np.array(times[BASELINE])
             spread = f"{np.median(ratios):.2f}, {ratios.min():.2f} - {ratios.max():.2f}"
             print(f"| {name} | {threads} | {np.median(column):.2f} | {spread} |", flush=True)
+        sizes = products_of_continuous_sql()
+        products, flop = time_products(sizes, args.rounds), 2e-9 * sum(m * k * n for m, k, n in sizes)
+        name = f"matrix products alone of SoftQLearning, continuous, 16 + 16 ({flop:.1f} GFLOP)"
+        rows.append([name, threads, 0, f"{products:.4f}"])
+        print(f"| {name} | {threads} | {products:.2f} | {products / np.median(times[BASELINE]):.2f} |", flush=True)
     if args.csv is not None:
         with args.csv.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -13,10 +13,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.reference import soft_value_iteration, total_variation
 
-ALGORITHMS = {"discretesac": DiscreteSAC}
+ALGORITHMS = {"discretesac": DiscreteSAC, "sql": SoftQLearning}
 N_STATES, N_ACTIONS, GAMMA, ENT_COEF = 5, 3, 0.9, 0.3
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

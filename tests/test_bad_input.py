@@ -5,76 +5,193 @@ import re
 import numpy as np
 import pytest
 import torch as th
+import toys
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import Toy
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.common.finite_guard import FiniteGuard
 
-SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0, "policy_kwargs": {"net_arch": [16]}}
+SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("n_steps", 0),
-        ("n_steps", 1.5),
-        ("target_entropy", 1.2),  # log 3 = 1.0986
-        ("target_entropy", -1.0),
-        ("target_entropy", "automatic"),
-        ("target_entropy", float("nan")),
+BOX, DISCRETE = spaces.Box(-2, 3, (2,)), spaces.Discrete(3)
+KINDS = {"DiscreteSAC": (DiscreteSAC, DISCRETE), "Discrete": (SoftQLearning, DISCRETE), "Box": (SoftQLearning, BOX)}
+kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS.values(), ids=KINDS)
+
+EVERYWHERE = [
+    ("n_steps", 0),
+    ("n_steps", 1.5),
+    ("target_entropy", "automatic"),
+    ("target_entropy", float("nan")),
+    ("ent_coef", -0.1),
+    ("ent_coef", "automatic"),
+    ("ent_coef", "auto_x"),
+    ("ent_coef", "auto_-1"),
+    ("ent_coef", "auto_0"),
+    ("ent_coef", "auto_1_2"),
+    ("ent_coef", None),
+    ("ent_coef", "lin"),
+    ("ent_coef", "lin_"),
+    ("ent_coef", "lin_x"),
+    ("ent_coef", "lin_1_x"),
+    ("ent_coef", "lin_1_0.5_0.2"),
+    ("ent_coef", "linear_1"),
+    ("ent_coef", "fixed"),
+    ("ent_coef", "fixed_0.3"),
+    ("ent_coef", float("nan")),
+    ("ent_coef_bounds", (0.5, 0.1)),
+    ("ent_coef_bounds", (-1, 1)),
+    ("ent_coef_bounds", 1.0),
+    ("gamma", 1.5),
+    ("tau", -0.1),
+    ("batch_size", 0),
+    ("buffer_size", -5),
+    ("learning_starts", -1),
+    ("learning_rate", -1e-3),
+    ("gradient_steps", -2),
+    ("target_update_interval", 0),
+    ("buffer_size", 1e4),
+    ("batch_size", 64.0),
+    ("train_freq", 0),
+    ("train_freq", 1.5),
+    ("tau", None),
+    ("tau", True),
+]
+DISCRETE_ENTROPY = [("target_entropy", 1.2), ("target_entropy", -1.0)]  # log 3 = 1.0986
+OWN = {
+    "DiscreteSAC": [
+        *DISCRETE_ENTROPY,
         ("target_entropy_ratio", 1.1),
         ("target_entropy_ratio", -0.1),
-        ("ent_coef", -0.1),
-        ("ent_coef", "automatic"),
-        ("ent_coef", "auto_x"),
-        ("ent_coef", "auto_-1"),
-        ("ent_coef", "auto_0"),
-        ("ent_coef", None),
-        ("ent_coef_bounds", (0.5, 0.1)),
-        ("ent_coef_bounds", (-1, 1)),
-        ("ent_coef_bounds", 1.0),
         ("critic_ent_coef", -1),
         ("q_reduction", "max"),
         ("q_clip", 0.0),
         ("q_clip", float("inf")),
         ("entropy_penalty", -0.5),
         ("entropy_penalty", "much"),
-        ("gamma", 1.5),
-        ("tau", -0.1),
-        ("batch_size", 0),
-        ("buffer_size", -5),
-        ("learning_starts", -1),
-        ("learning_rate", -1e-3),
-        ("gradient_steps", -2),
-        ("target_update_interval", 0),
-        ("buffer_size", 1e4),
-        ("batch_size", 64.0),
-        ("train_freq", 0),
-        ("train_freq", 1.5),
-        ("tau", None),
-        ("tau", True),
     ],
+    "Discrete": [
+        *DISCRETE_ENTROPY,
+        ("munchausen_coef", -0.1),
+        ("munchausen_coef", 1.0),
+        ("munchausen_clip", 0.1),
+        ("munchausen_clip", float("-inf")),
+        ("behavior_policy", "random"),
+        ("exploration_fraction", 0.0),
+        ("exploration_fraction", 1.5),
+        ("exploration_initial_eps", -0.1),
+        ("exploration_initial_eps", 1.1),
+        ("exploration_final_eps", -0.1),
+        ("exploration_final_eps", "low"),
+        # what has no meaning for discrete actions
+        ("value_proposal", "sampler"),
+        ("value_proposal", "mixture"),
+        ("action_noise", NormalActionNoise(np.zeros(2), np.ones(2))),
+    ],
+    "Box": [
+        ("n_value_particles", 0),
+        ("n_value_particles", 2.0),
+        ("value_proposal", "normal"),
+        ("n_kernel_particles", 1),
+        ("n_kernel_particles", 16.0),
+        ("kernel_update_ratio", 0.0),
+        ("kernel_update_ratio", 1.0),
+        ("kernel_bandwidth", 0.0),
+        ("kernel_bandwidth", -1),
+        ("kernel_bandwidth", float("inf")),
+        ("kernel_bandwidth", "silverman"),
+        ("kernel_bandwidth", None),
+        # what has no meaning for Box actions
+        ("munchausen_coef", 0.9),
+        ("behavior_policy", "greedy"),
+        ("exploration_initial_eps", 0.5),
+        ("exploration_final_eps", 0.5),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"), [(kind, *row) for kind in KINDS for row in [*EVERYWHERE, *OWN[kind]]], ids=str
 )
-def test_parameters(name, value):
+def test_parameters(kind, name, value):
+    algorithm, action_space = KINDS[kind]
+    kwargs = {name: value} if name != "ent_coef_bounds" else {name: value, "ent_coef": "auto"}
     with pytest.raises(ValueError, match=f"`{name}") as error:
-        DiscreteSAC("MlpPolicy", Toy(), **{name: value})
+        algorithm("MlpPolicy", Toy(action_space=action_space), **kwargs)
     assert " must be " in str(error.value) or " needs " in str(error.value)
     shown = value[0] if name == "ent_coef_bounds" and value == (-1, 1) else value
     assert repr(shown) in str(error.value) or repr(np.atleast_1d(value)[-1].item()) in str(error.value)
 
 
-@pytest.mark.parametrize("action_space", [spaces.Box(-1, 1, (2,)), spaces.MultiBinary(3)], ids=str)
-def test_action_space(action_space):
-    with pytest.raises(AssertionError, match=r"only supports .*Discrete.*MultiDiscrete.*was provided"):
-        DiscreteSAC("MlpPolicy", Toy(action_space=action_space))
+@pytest.mark.parametrize(
+    ("action_space", "name", "value"),
+    [
+        (BOX, "noise_dim", 0),
+        (BOX, "noise_dim", 2.0),
+        (BOX, "n_particles", 0),
+        (BOX, "n_particles", 1.5),
+        (BOX, "n_critics", 0),
+        (DISCRETE, "n_critics", 0),
+        (DISCRETE, "noise_dim", 2),
+        (DISCRETE, "share_features_extractor", True),
+    ],
+    ids=str,
+)
+def test_parameters_of_the_soft_q_policy(action_space, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be .* not {value!r}"):
+        SoftQLearning("MlpPolicy", Toy(action_space=action_space), policy_kwargs={name: value})
 
 
-def test_multi_discrete_of_two_dimensions():
+@pytest.mark.parametrize("noise_dim", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "value"), [("value_proposal", "sampler"), ("value_proposal", "mixture"), ("ent_coef", "auto_0.1")]
+)
+def test_what_needs_the_samplers_density(name, value, noise_dim):
+    """A noise with the action's dimension."""
+    env = Toy(action_space=BOX)
+    with pytest.raises(ValueError, match=f"`{name}='{value}'` needs .* not for noise_dim={noise_dim} and 2 action dim"):
+        SoftQLearning("MlpPolicy", env, **{name: value}, policy_kwargs={"noise_dim": noise_dim})
+    SoftQLearning("MlpPolicy", env, **{name: value}, policy_kwargs={"noise_dim": 2})
+
+
+@kinds
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_schedule_of_the_temperature(algorithm, action_space, value, tmp_path):
+    """One that is bad from the start, and one that goes bad while training: the model can be loaded with another one."""
+    env = Toy(action_space=action_space)
+    with pytest.raises(ValueError, match=rf"`ent_coef` at `progress_remaining=1` must be a number in .* not {value}"):
+        algorithm("MlpPolicy", env, ent_coef=lambda progress: value)
+    model = algorithm("MlpPolicy", env, ent_coef=lambda progress: value if progress < 0.5 else 1.0, **SMALL)
+    with pytest.raises(ValueError, match=rf"`ent_coef` at `progress_remaining=0.49` must be a number in .* not {value}"):
+        model.learn(100)
+    assert_saveable(model, tmp_path / "model", ent_coef="lin_1")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "action_space"),
+    [(DiscreteSAC, BOX), (DiscreteSAC, spaces.MultiBinary(3))]
+    + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_action_space(algorithm, action_space):
+    kinds = r"Discrete.*MultiDiscrete" if algorithm is DiscreteSAC else r"Box.*Discrete.*MultiDiscrete"
+    with pytest.raises(AssertionError, match=rf"only supports .*{kinds}.*was provided"):
+        algorithm("MlpPolicy", Toy(action_space=action_space))
+
+
+def test_unbounded_actions():
+    with pytest.raises(AssertionError, match="finite lower and upper bound"):
+        SoftQLearning("MlpPolicy", Toy(action_space=spaces.Box(-np.inf, np.inf, (2,))))
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_multi_discrete_of_two_dimensions(algorithm):
     with pytest.raises(ValueError, match="flat nvec"):
-        DiscreteSAC("MlpPolicy", Toy(action_space=spaces.MultiDiscrete([[2, 3], [2, 2]])))
+        algorithm("MlpPolicy", Toy(action_space=spaces.MultiDiscrete([[2, 3], [2, 2]])))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +205,11 @@ def test_action_mask_key(space):
         DiscreteSAC(policy, Toy(space), policy_kwargs={"action_mask_key": "mask"})
 
 
-def test_bounds_need_a_learned_temperature():
-    with pytest.raises(ValueError, match="`ent_coef_bounds` must be None with a fixed temperature"):
-        DiscreteSAC("MlpPolicy", Toy(), ent_coef=0.1, ent_coef_bounds=(0.01, 1.0))
+@pytest.mark.parametrize("ent_coef", [0.1, "lin_0.1", lambda progress: 0.1])
+@kinds
+def test_bounds_need_a_learned_temperature(algorithm, action_space, ent_coef):
+    with pytest.raises(ValueError, match="`ent_coef_bounds` must be None unless the temperature is learned"):
+        algorithm("MlpPolicy", Toy(action_space=action_space), ent_coef=ent_coef, ent_coef_bounds=(0.01, 1.0))
 
 
 def test_number_of_critics():
@@ -103,9 +222,9 @@ def test_unknown_policy_argument():
         DiscreteSAC("MlpPolicy", Toy(), policy_kwargs={"n_critic": 2})
 
 
-def assert_saveable(model, path):
+def assert_saveable(model, path, **kwargs):
     model.save(path)
-    loaded = DiscreteSAC.load(path)
+    loaded = type(model).load(path, **kwargs)
     assert all(value.isfinite().all() for value in loaded.policy.state_dict().values())
     assert loaded.num_timesteps > 0
 
@@ -114,15 +233,16 @@ def assert_saveable(model, path):
 @pytest.mark.parametrize("step", [7, 30, 40], ids=["warm-up", "training", "end-of-episode"])
 @pytest.mark.parametrize("what", ["observations", "rewards"])
 @pytest.mark.parametrize("normalize", [False, True])
-def test_bad_observation_or_reward(what, step, bad, normalize, tmp_path):
+@kinds
+def test_bad_observation_or_reward(algorithm, action_space, what, step, bad, normalize, tmp_path):
     def fault(at, observation, reward):
         if at == step:
             reward = bad if what == "rewards" else reward
             observation = np.full_like(observation, bad) if what == "observations" else observation
         return observation, reward
 
-    env = make_vec_env(lambda: Toy(fault=fault), seed=0)
-    model = DiscreteSAC("MlpPolicy", VecNormalize(env) if normalize else env, **SMALL)
+    env = make_vec_env(lambda: Toy(action_space=action_space, fault=fault), seed=0)
+    model = algorithm("MlpPolicy", VecNormalize(env) if normalize else env, **SMALL)
     name = "observation" if what == "observations" else "rewards"
     with pytest.raises(ValueError, match=rf"NaN or infinity in the .*{name}.* at time step {step}\b"):
         model.learn(100)
@@ -147,11 +267,12 @@ def test_bad_observation_of_reset_and_in_a_dictionary(tmp_path):
 
 
 @pytest.mark.parametrize("interval", [5, 1000])
-def test_bad_loss(interval, monkeypatch, tmp_path):
+@kinds
+def test_bad_loss(algorithm, action_space, interval, monkeypatch, tmp_path):
     """Training that diverges ends with the weights of the last copy, by an error that names the loss and the step."""
     rewards = [1.0]
-    env = Toy(fault=lambda step, observation, reward: (observation, rewards[-1]))
-    model = DiscreteSAC("MlpPolicy", env, **SMALL)
+    env = Toy(action_space=action_space, fault=lambda step, observation, reward: (observation, rewards[-1]))
+    model = algorithm("MlpPolicy", env, **SMALL)
     monkeypatch.setattr(FiniteGuard, "update_interval", interval)
     model.learn(50)
     assert model._n_updates == 30
@@ -196,14 +317,15 @@ def test_bad_number_that_normalization_or_rounding_hides():
         model._finite_guard.check_transition(np.zeros((1, 3)), np.array([1e39]), np.array([False]), [{}])
 
 
-def test_gradient_that_is_not_finite(tmp_path):
+@pytest.mark.parametrize(("algorithm", "action_space"), [KINDS["DiscreteSAC"], KINDS["Box"]], ids=["DiscreteSAC", "Box"])
+def test_gradient_that_is_not_finite(algorithm, action_space, tmp_path):
     """The loss is finite and its gradient is not: found before the next action is drawn."""
-    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(30)
+    model = algorithm("MlpPolicy", Toy(action_space=action_space), **SMALL).learn(30)
     actor_loss = model._actor_loss
 
     def spoilt(observations, ent_coef):
         loss, entropy = actor_loss(observations, ent_coef)
-        return loss + (model.actor.logits_net[0].weight * 0).abs().sqrt().sum(), entropy  # 0 with gradient NaN
+        return loss + (next(model.actor.parameters()) * 0).abs().sqrt().sum(), entropy  # 0 with gradient NaN
 
     model._actor_loss = spoilt
     with pytest.raises(ValueError, match="A weight of the actor is NaN or infinite after gradient step 11"):
@@ -212,9 +334,11 @@ def test_gradient_that_is_not_finite(tmp_path):
     assert_saveable(model, tmp_path / "model")
 
 
-def test_weights_that_were_set_are_the_ones_to_go_back_to(tmp_path):
-    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(40)
-    other = DiscreteSAC("MlpPolicy", Toy(), **{**SMALL, "seed": 1}).learn(40)
+@kinds
+def test_weights_that_were_set_are_the_ones_to_go_back_to(algorithm, action_space):
+    env = Toy(action_space=action_space)
+    model = algorithm("MlpPolicy", env, **SMALL).learn(40)
+    other = algorithm("MlpPolicy", env, **{**SMALL, "seed": 1}).learn(40)
     model.set_parameters(other.get_parameters())
     model.replay_buffer.rewards[:] = 1e30
     with pytest.raises(ValueError, match="back at gradient step 20"):
@@ -222,9 +346,10 @@ def test_weights_that_were_set_are_the_ones_to_go_back_to(tmp_path):
     assert all(map(th.equal, model.policy.state_dict().values(), other.policy.state_dict().values()))
 
 
-def test_bad_weight(monkeypatch, tmp_path):
+@kinds
+def test_bad_weight(algorithm, action_space, monkeypatch, tmp_path):
     """A weight that is lost while all losses stay finite is found when the next copy is made."""
-    model = DiscreteSAC("MlpPolicy", Toy(), **SMALL)
+    model = algorithm("MlpPolicy", Toy(action_space=action_space), **SMALL)
     monkeypatch.setattr(FiniteGuard, "update_interval", 10)
     model.learn(40)
     with th.no_grad():

@@ -1,31 +1,23 @@
-"""DiscreteSAC's formulas against loops over actions, its acting, and everything that SB3's SAC can be combined with."""
+"""DiscreteSAC's formulas against loops over actions, and its acting."""
 
+import functools
 import itertools
-import sys
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+import toys
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.vec_env import VecNormalize
-from toys import Toy
+from toys import SMALL, BatchNormExtractor, Toy
 
 from sb3_maxent import DiscreteSAC
 from sb3_maxent.functional import categorical_entropy
 
-SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
 SPACES = [spaces.Discrete(3), spaces.Discrete(4, start=-2), spaces.MultiDiscrete([3, 2]), spaces.MultiDiscrete([2, 2, 3])]
 
 
-def make_model(action_space=None, observation_space=None, policy="MlpPolicy", steps=40, n_envs=1, **kwargs):
-    env = make_vec_env(lambda: Toy(observation_space, action_space), n_envs=n_envs, seed=0)
-    policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
-    return DiscreteSAC(policy, env, policy_kwargs=policy_kwargs, **{**SMALL, **kwargs}).learn(steps)
+make_model = functools.partial(toys.make_model, DiscreteSAC)
 
 
 def joint_actions(space):
@@ -262,55 +254,12 @@ def test_action_masks(action_space, tmp_path):
     np.testing.assert_array_equal(*(m.predict(observation, deterministic=True)[0] for m in (loaded, model)))
 
 
-# ---------------------------------------------------------------------- combinations
-
-
-@pytest.mark.parametrize(
-    ("observation_space", "policy"),
-    [
-        (spaces.Box(-1, 1, (3,)), "MlpPolicy"),
-        (spaces.Discrete(5), "MlpPolicy"),
-        (spaces.MultiDiscrete([3, 4]), "MlpPolicy"),
-        (spaces.MultiBinary(4), "MlpPolicy"),
-        (spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}), "MultiInputPolicy"),
-    ],
-    ids=["box", "discrete", "multidiscrete", "multibinary", "dict"],
-)
-@pytest.mark.parametrize("action_space", SPACES[1:3], ids=str)
-@pytest.mark.parametrize("n_envs", [1, 3])
-def test_observations(observation_space, policy, action_space, n_envs):
-    model = make_model(action_space, observation_space, policy, n_envs=n_envs, steps=60)
-    assert model._n_updates > 0
-    observation = model.get_env().reset()
-    assert model.predict(observation)[0].shape == (n_envs, *action_space.shape)
-
-
-@pytest.mark.parametrize("share", [False, True])
-def test_images(share):
-    env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True)
-    policy_kwargs = {"features_extractor_kwargs": {"features_dim": 8}, "net_arch": [8], "share_features_extractor": share}
-    model = DiscreteSAC("CnnPolicy", env, policy_kwargs=policy_kwargs, **SMALL).learn(30)
-    assert model.predict(env.observation_space.sample())[0] in env.action_space
-    assert (model.actor.features_extractor is model.critic.features_extractor) == share
-
-
-def test_images_in_a_dictionary():
-    spaces_ = {"image": spaces.Box(0, 255, (36, 36, 1), np.uint8), "x": spaces.Box(-1, 1, (2,))}
-    make_model(spaces.Discrete(2), spaces.Dict(spaces_), "MultiInputPolicy", steps=30)
-
-
 @pytest.mark.parametrize(
     "kwargs",
     [
-        {"n_steps": 3},
-        {"train_freq": (1, "episode"), "gradient_steps": -1},
-        {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}},
-        {"tau": 1.0, "target_update_interval": 5},
         {"q_clip": 0.5, "entropy_penalty": 0.5, "q_reduction": "mean"},
         {"ent_coef": 0.0, "critic_ent_coef": 0.1},
-        {"policy_kwargs": {"n_critics": 1, "net_arch": {"pi": [8], "qf": [4, 4]}, "activation_fn": th.nn.Tanh}},
-        {"policy_kwargs": {"optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}},
-        {"learning_rate": lambda progress: 1e-3 * progress},
+        {"policy_kwargs": {"features_extractor_class": BatchNormExtractor}, "entropy_penalty": 0.1},
     ],
     ids=lambda kwargs: "-".join(kwargs),
 )
@@ -318,93 +267,11 @@ def test_images_in_a_dictionary():
 def test_options(kwargs, action_space):
     model = make_model(action_space, **kwargs)
     assert model._n_updates > 0
+    for value, old in zip(model.actor.buffers(), model.actor_old.buffers(), strict=True):
+        assert th.equal(value, old)
 
 
 def test_separate_networks():
     model = make_model(policy_kwargs={"net_arch": {"pi": [7], "qf": [5, 4]}})
     assert model.actor.logits_net[0].out_features == 7
     assert [layer.out_features for layer in model.critic.qf0 if isinstance(layer, th.nn.Linear)] == [5, 4, 3]
-
-
-def test_vec_normalize():
-    env = VecNormalize(make_vec_env(Toy, n_envs=2, seed=0))
-    model = DiscreteSAC("MlpPolicy", env, n_steps=3, **SMALL).learn(60)
-    assert model.get_vec_normalize_env() is env and model._n_updates > 0
-
-
-def test_her():
-    env = BitFlippingEnv(n_bits=3, continuous=False)
-    kwargs = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
-    model = DiscreteSAC("MultiInputPolicy", env, **kwargs, **SMALL).learn(60)
-    assert model._n_updates > 0
-
-
-class BatchNormExtractor(FlattenExtractor):
-    def __init__(self, observation_space):
-        super().__init__(observation_space)
-        self.norm = th.nn.BatchNorm1d(self.features_dim)
-
-    def forward(self, observations):
-        return self.norm(super().forward(observations))
-
-
-def test_batch_norm():
-    """The targets take over the running statistics as they are, and stay in evaluation mode."""
-    model = make_model(policy_kwargs={"features_extractor_class": BatchNormExtractor}, entropy_penalty=0.1)
-    assert len(model.batch_norm_stats) == 2
-    for value, target in zip(model.batch_norm_stats, model.batch_norm_stats_target, strict=True):
-        assert value.abs().sum() > 0 and th.equal(value, target)
-    assert not model.critic_target.training
-    for value, old in zip(model.actor.buffers(), model.actor_old.buffers(), strict=True):
-        assert th.equal(value, old)
-    model.policy.set_training_mode(True)
-    assert not model.critic_target.training and model.critic.training
-
-
-def test_automatic_temperature_needs_an_entropy():
-    model = make_model()
-    model._actor_loss = lambda observations, ent_coef: (model.actor.action_log_probs(observations).sum(), None)
-    with pytest.raises(ValueError, match="`ent_coef='auto'` needs a policy whose entropy is known"):
-        model.train(1, 16)
-
-
-# ---------------------------------------------------------------------- logs
-
-
-def test_logs():
-    model = make_model(steps=40)
-    model.train(3, 16)
-    expected = {"n_updates", "ent_coef", "actor_loss", "critic_loss", "ent_coef_loss", "entropy", "q_mean", "learning_rate"}
-    assert {f"train/{name}" for name in expected} <= set(model.logger.name_to_value)
-    assert 0 < model.logger.name_to_value["train/entropy"] <= np.log(3) + 1e-6
-
-
-def test_no_host_synchronisation_per_gradient_step(monkeypatch):
-    """As many tensors come to the host in a call of train() with 12 gradient steps as in one with 3."""
-    model = make_model(q_clip=0.5, entropy_penalty=0.5, ent_coef_bounds=(1e-3, 1.0))
-    calls = []
-    for name in ("item", "cpu", "tolist", "numpy", "__bool__", "__float__", "__int__", "__array__"):
-        original = getattr(th.Tensor, name)
-
-        def counted(self, *args, original=original, name=name, **kwargs):
-            filename = sys._getframe(1).f_code.co_filename
-            if "sb3_maxent" in filename or "stable_baselines3" in filename:  # torch's own Adam reads its step, on the host
-                calls.append(name)
-            return original(self, *args, **kwargs)
-
-        monkeypatch.setattr(th.Tensor, name, counted)
-    counts = []
-    for gradient_steps in (3, 12):
-        calls.clear()
-        model.train(gradient_steps, 16)
-        counts.append(len(calls))
-    assert counts[0] == counts[1] > 0
-
-
-def test_tensorboard_and_callbacks(tmp_path):
-    pytest.importorskip("tensorboard")
-    env = gym.make("CartPole-v1")
-    model = DiscreteSAC("MlpPolicy", env, tensorboard_log=str(tmp_path), **SMALL)
-    model.learn(60, callback=lambda local, _: local["self"].num_timesteps < 50, log_interval=1)
-    assert model.num_timesteps == 50
-    assert [path.name for path in tmp_path.iterdir()] == ["DiscreteSAC_1"]

@@ -1,4 +1,7 @@
-"""DiscreteSAC against exact solutions: soft value iteration on tabular MDPs, closed forms for MultiDiscrete bandits."""
+"""The algorithms for discrete actions against exact solutions: value iteration on tabular MDPs, MultiDiscrete bandits."""
+
+import functools
+import itertools
 
 import gymnasium as gym
 import numpy as np
@@ -9,8 +12,8 @@ from scipy.special import softmax
 from stable_baselines3.common.env_util import make_vec_env
 from toys import TabularMDP
 
-from sb3_maxent import DiscreteSAC
-from sb3_maxent.reference import soft_value_iteration
+from sb3_maxent import DiscreteSAC, SoftQLearning
+from sb3_maxent.reference import munchausen_value_iteration, soft_value_iteration
 
 
 def random_mdp(seed, n_states=5, n_actions=3):
@@ -29,7 +32,7 @@ def chain(n_states=6):
     return transitions, rewards
 
 
-def learn(env, **kwargs):
+def learn(env, algorithm=DiscreteSAC, steps=80_000, **kwargs):
     """Data from uniform actions first, then gradient steps with decaying learning rate."""
     parameters = {
         "learning_rate": lambda progress: 3e-3 * progress + 1e-5,
@@ -42,7 +45,28 @@ def learn(env, **kwargs):
         "seed": 0,
         **kwargs,
     }
-    return DiscreteSAC("MlpPolicy", make_vec_env(env, n_envs=10, seed=0), **parameters).learn(80_000)
+    return algorithm("MlpPolicy", make_vec_env(env, n_envs=10, seed=0), **parameters).learn(steps)
+
+
+def soft_q_learn(env, n_critics, **kwargs):
+    """Linear in the one-hot observation, that is a table: less data and fewer steps are enough."""
+    parameters = {
+        "learning_rate": lambda progress: 0.05 * progress**2 + 1e-4,
+        "learning_starts": 10_000,
+        "train_freq": 100,
+        "gradient_steps": 150,
+        "tau": 0.2,
+        "policy_kwargs": {"net_arch": [], "n_critics": n_critics},
+    }
+    return learn(env, SoftQLearning, 30_000, **{**parameters, **kwargs})
+
+
+DISCRETE_SAC = [functools.partial(learn, q_reduction=q_reduction) for q_reduction in ("min", "mean")]
+SOFT_Q = [functools.partial(soft_q_learn, n_critics=n_critics) for n_critics in (1, 2)]
+
+
+def name_of(learner):
+    return "-".join([learner.func.__name__, *map(str, learner.keywords.values())])
 
 
 def total_variation(probabilities, expected):
@@ -50,22 +74,51 @@ def total_variation(probabilities, expected):
 
 
 def evaluate(model, observations):
+    """Probabilities, and the critics' Q-values."""
     with th.no_grad():
         obs = th.as_tensor(observations)
-        return model.actor.action_log_probs(obs).exp().numpy(), [q.numpy() for q in model.critic(obs)]
+        q_values = model.critic(obs)
+        if model.actor is not None:
+            log_probs = model.actor.action_log_probs(obs)
+        else:
+            minimum = model.policy.soft_minimum(q_values, model.policy.ent_coef)
+            log_probs = model.critic.heads.boltzmann_log_probs(minimum, model.policy.ent_coef)
+        return log_probs.exp().numpy(), [q.numpy() for q in q_values]
 
 
-@pytest.mark.parametrize("q_reduction", ["min", "mean"])
-@pytest.mark.parametrize("mdp", [random_mdp(0), random_mdp(1), random_mdp(2), chain()], ids=["0", "1", "2", "chain"])
-def test_soft_optimal_policy(mdp, q_reduction):
-    alpha, gamma = 0.3, 0.9
-    optimal_q, _, _ = soft_value_iteration(*mdp, gamma, alpha)
-    model = learn(lambda: TabularMDP(*mdp, start=5), gamma=gamma, ent_coef=alpha, q_reduction=q_reduction)
+def assert_optimal(model, optimal_q, policy):
     probabilities, q_values = evaluate(model, np.arange(len(optimal_q)))
-    variation = total_variation(probabilities, softmax(optimal_q / alpha, axis=1))
+    variation = total_variation(probabilities, policy)
     assert variation.max() <= 0.05, variation
     for q in q_values:
         assert np.abs(q - optimal_q).max() <= 0.05 * np.ptp(optimal_q)
+
+
+@pytest.mark.parametrize(
+    ("learner", "mdp"),
+    [
+        *itertools.product(DISCRETE_SAC, [random_mdp(0), random_mdp(1), random_mdp(2), chain()]),
+        *itertools.product(SOFT_Q, [random_mdp(0), chain()]),
+    ],
+    ids=lambda value: name_of(value) if callable(value) else "",
+)
+def test_soft_optimal_policy(learner, mdp):
+    alpha, gamma = 0.3, 0.9
+    optimal_q, _, _ = soft_value_iteration(*mdp, gamma, alpha)
+    model = learner(lambda: TabularMDP(*mdp, start=5), gamma=gamma, ent_coef=alpha)
+    assert_optimal(model, optimal_q, softmax(optimal_q / alpha, axis=1))
+
+
+@pytest.mark.parametrize("learner", SOFT_Q, ids=name_of)
+def test_munchausen(learner):
+    """With a clip that binds for some actions, and a bonus that changes the policy."""
+    mdp, alpha, gamma, coefficient, lowest = random_mdp(0), 0.3, 0.9, 0.5, -0.5
+    optimal_q, values, policy = munchausen_value_iteration(*mdp, gamma, alpha, coefficient, lowest)
+    clipped = optimal_q - values[:, None] < lowest
+    assert clipped.any() and not clipped.all()
+    assert total_variation(policy, soft_value_iteration(*mdp, gamma, alpha)[2]).max() > 0.1
+    kwargs = {"munchausen_coef": coefficient, "munchausen_clip": lowest}
+    assert_optimal(learner(lambda: TabularMDP(*mdp), gamma=gamma, ent_coef=alpha, **kwargs), optimal_q, policy)
 
 
 class TwoLevers(gym.Env):
@@ -86,11 +139,11 @@ class TwoLevers(gym.Env):
         return np.zeros(1, dtype=np.float32), float(reward), True, False, {}
 
 
-@pytest.mark.parametrize("q_reduction", ["min", "mean"])
-def test_multi_discrete(q_reduction):
+@pytest.mark.parametrize("learner", [*DISCRETE_SAC, *SOFT_Q], ids=name_of)
+def test_multi_discrete(learner):
     """The optimum over independent components is the product of their softmaxes, and Q the sum of their rewards."""
     alpha = 0.3
-    model = learn(TwoLevers, ent_coef=alpha, q_reduction=q_reduction)
+    model = learner(TwoLevers, ent_coef=alpha)
     probabilities, q_values = evaluate(model, np.zeros((1, 1), dtype=np.float32))
     for part, rewards in zip(np.split(probabilities[0], [3]), TwoLevers.rewards, strict=True):
         assert total_variation(part, softmax(rewards / alpha)) <= 0.05

@@ -18,8 +18,6 @@ from sb3_maxent.common.policies import MaxEntPolicy
 class GaussianPolicy(MaxEntPolicy):
     """SB3's own networks, put together by MaxEntPolicy."""
 
-    squashes_actions = True
-
     def make_actor(self, features_extractor=None):
         return Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
 

@@ -11,14 +11,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+import toys
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from toys import Toy
 
-from sb3_maxent import DiscreteSAC
-from sb3_maxent.discrete_sac import CnnPolicy, MultiInputPolicy
+from sb3_maxent import DiscreteSAC, SoftQLearning, discrete_sac, soft_q_learning
 
-SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0, "policy_kwargs": {"net_arch": [16]}}
+SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
+BOX = spaces.Box(-2, 3, (2,))
 
 
 def assert_equal_models(first, second):
@@ -29,32 +30,58 @@ def assert_equal_models(first, second):
         assert hasattr(first, name) == hasattr(second, name)
         if getattr(second, name, None) is not None:
             assert th.equal(getattr(first, name), getattr(second, name))
-    assert all(th.equal(*pair) for pair in zip(first.actor_old.parameters(), second.actor_old.parameters(), strict=True))
-    optimizers = ["actor.optimizer", "critic.optimizer", *(["ent_coef_optimizer"] if second.ent_coef_optimizer else [])]
-    for name in optimizers:
-        states = [model.get_parameters()[name]["state"] for model in (first, second)]
+    parameters, expected = first.get_parameters(), second.get_parameters()
+    assert parameters.keys() == expected.keys() >= {"critic.optimizer", *(["actor.optimizer"] if second.actor else [])}
+    if "actor_old" in expected:
+        assert all(map(th.equal, parameters["actor_old"].values(), expected["actor_old"].values()))
+    for name in expected.keys() - {"policy", "actor_old"}:
+        states = [each[name]["state"] for each in (parameters, expected)]
         assert states[1].keys() == states[0].keys() and states[1]
         for index, moments in states[1].items():
             assert all(th.equal(value, states[0][index][key]) for key, value in moments.items())
 
 
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"ent_coef": 0.3},
-        {"ent_coef": "auto_0.1", "target_entropy": 0.4},
-        {"q_reduction": "mean", "q_clip": 0.5, "entropy_penalty": 0.5, "critic_ent_coef": 0.0},
-        {"learning_rate": lambda progress: 1e-3 * progress, "ent_coef_bounds": (0.01, 1.0), "target_update_interval": 3},
+EVERYWHERE = [
+    {"ent_coef": 0.3},
+    {"ent_coef": "auto_0.1", "target_entropy": 0.4},
+    {
+        "learning_rate": lambda progress: 1e-3 * progress,
+        "ent_coef": "auto",
+        "ent_coef_bounds": (0.01, 1.0),
+        "target_update_interval": 3,
+    },
+    {"ent_coef": lambda progress: 0.1 + progress},
+]
+OPTIONS = {
+    "DiscreteSAC": [{"q_reduction": "mean", "q_clip": 0.5, "entropy_penalty": 0.5, "critic_ent_coef": 0.0}],
+    "SoftQLearning": [
+        {"munchausen_coef": 0.9, "munchausen_clip": -2.0, "ent_coef": "lin_0.5"},
+        {"behavior_policy": "greedy", "exploration_initial_eps": 0.5, "exploration_final_eps": 0.1},
     ],
-    ids=lambda kwargs: "-".join(kwargs),
+    "Box": [
+        {"value_proposal": "mixture", "n_value_particles": 5, "ent_coef": "lin_0.5_0.1"},
+        {"n_kernel_particles": 4, "kernel_update_ratio": 0.7, "kernel_bandwidth": 0.5},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "action_space", "kwargs"),
+    [
+        (algorithm, space, kwargs)
+        for algorithm in (DiscreteSAC, SoftQLearning)
+        for space in (spaces.Discrete(3, start=2), spaces.MultiDiscrete([2, 3]))
+        for kwargs in [*EVERYWHERE, *OPTIONS[algorithm.__name__]]
+    ]
+    + [(SoftQLearning, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["Box"]]],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
-@pytest.mark.parametrize("action_space", [spaces.Discrete(3, start=2), spaces.MultiDiscrete([2, 3])], ids=str)
-def test_save_and_load(action_space, kwargs, tmp_path):
+def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
     env = make_vec_env(lambda: Toy(action_space=action_space), n_envs=2, seed=0)
-    model = DiscreteSAC("MlpPolicy", env, **SMALL, **kwargs).learn(60)
+    model = algorithm("MlpPolicy", env, **SMALL, **kwargs).learn(60)
     model.save(tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
-    loaded = DiscreteSAC.load(tmp_path / "model")  # without an environment
+    loaded = algorithm.load(tmp_path / "model")  # without an environment
     assert_equal_models(loaded, model)
     for name, value in kwargs.items():
         assert callable(value) or getattr(loaded, name) == value, name
@@ -62,7 +89,7 @@ def test_save_and_load(action_space, kwargs, tmp_path):
     observations = env.reset()
     np.testing.assert_array_equal(*(m.predict(observations, deterministic=True)[0] for m in (loaded, model)))
 
-    loaded = DiscreteSAC.load(tmp_path / "model", env=env)
+    loaded = algorithm.load(tmp_path / "model", env=env)
     loaded.load_replay_buffer(tmp_path / "buffer")
     assert loaded.replay_buffer.pos == model.replay_buffer.pos
     loaded.learn(20, reset_num_timesteps=False)
@@ -117,34 +144,53 @@ def test_changed_parameters_on_loading_are_checked(tmp_path):
         DiscreteSAC.load(tmp_path / "model", tau=-1)
 
 
+IMAGE, DICT = spaces.Box(0, 255, (1, 36, 36), np.uint8), spaces.Dict({"x": BOX, "mask": spaces.MultiBinary(3)})
+NETWORKS = {"net_arch": {"pi": [4], "qf": [5]}, "n_critics": 3, "activation_fn": th.nn.Tanh}
+CNN = {"features_extractor_kwargs": {"features_dim": 8}}
+
+
 @pytest.mark.parametrize(
-    ("policy", "observation_space", "policy_kwargs"),
+    ("algorithm", "action_space", "policy", "observation_space", "policy_kwargs"),
     [
-        ("MlpPolicy", None, {"net_arch": {"pi": [4], "qf": [5]}, "n_critics": 3, "activation_fn": th.nn.Tanh}),
-        (CnnPolicy, spaces.Box(0, 255, (1, 36, 36), np.uint8), {"features_extractor_kwargs": {"features_dim": 8}}),
+        (DiscreteSAC, None, "MlpPolicy", None, NETWORKS),
+        (DiscreteSAC, None, discrete_sac.CnnPolicy, IMAGE, CNN),
         (
-            MultiInputPolicy,
-            spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "mask": spaces.MultiBinary(3)}),
+            DiscreteSAC,
+            None,
+            discrete_sac.MultiInputPolicy,
+            DICT,
             {"action_mask_key": "mask", "share_features_extractor": True},
         ),
+        (SoftQLearning, None, "MlpPolicy", None, NETWORKS),
+        (SoftQLearning, None, soft_q_learning.CnnPolicy, IMAGE, CNN),
+        (SoftQLearning, None, soft_q_learning.MultiInputPolicy, DICT, {"net_arch": []}),
+        (SoftQLearning, BOX, "MlpPolicy", None, {**NETWORKS, "noise_dim": 3, "n_particles": 7}),
+        (SoftQLearning, BOX, soft_q_learning.CnnPolicy, IMAGE, CNN),
+        (SoftQLearning, BOX, soft_q_learning.MultiInputPolicy, DICT, {"share_features_extractor": True}),
     ],
-    ids=["mlp", "cnn", "multi-input"],
+    ids=lambda value: getattr(value, "__name__", value) if isinstance(value, type | str) else "",
 )
-def test_policy_round_trip(policy, observation_space, policy_kwargs, tmp_path):
+def test_policy_round_trip(algorithm, action_space, policy, observation_space, policy_kwargs, tmp_path):
     """A policy saved alone keeps every constructor argument, and its class can be passed as ``policy``."""
-    env = Toy(observation_space)
-    model = DiscreteSAC(policy, env, policy_kwargs=policy_kwargs)
+    env = Toy(observation_space, action_space)
+    model = algorithm(policy, env, policy_kwargs=policy_kwargs, ent_coef=0.07)
     model.policy.save(tmp_path / "policy")
     loaded = type(model.policy).load(tmp_path / "policy")
     for name, value in policy_kwargs.items():
         assert getattr(loaded, name) == value, name
-    model.actor.save(tmp_path / "actor")
-    type(model.actor).load(tmp_path / "actor")
+    if model.actor is not None:
+        model.actor.save(tmp_path / "actor")
+        type(model.actor).load(tmp_path / "actor")
     state = loaded.state_dict()
     assert all(th.equal(state[name], value) for name, value in model.policy.state_dict().items())
     observation = env.observation_space.sample()
-    assert loaded.predict(observation, deterministic=True)[0] == model.predict(observation, deterministic=True)[0]
-    assert type(DiscreteSAC(type(model.policy), env, policy_kwargs=policy_kwargs).policy) is type(model.policy)
+    for deterministic in (False, True):
+        actions = []
+        for each in (loaded, model):
+            th.manual_seed(0)
+            actions.append(each.predict(observation, deterministic=deterministic)[0])
+        np.testing.assert_array_equal(*actions)
+    assert type(algorithm(type(model.policy), env, policy_kwargs=policy_kwargs).policy) is type(model.policy)
 
 
 # ---------------------------------------------------------------------- resuming
@@ -154,7 +200,9 @@ class Clockwork(gym.Env):
     """Deterministic, reset included: what SB3 does not save (the environment and its generator) makes no difference."""
 
     observation_space = spaces.Box(-10, 10, (2,))
-    action_space = spaces.Discrete(3)
+
+    def __init__(self, action_space):
+        self.action_space = action_space
 
     def reset(self, *, seed=None, options=None):
         self.time, self.position = 0, 0.0
@@ -164,7 +212,7 @@ class Clockwork(gym.Env):
         return np.array([self.position, self.time / 10], dtype=np.float32)
 
     def step(self, action):
-        self.position = float(np.clip(0.9 * self.position + (int(action) - 1), -10, 10))
+        self.position = float(np.clip(0.9 * self.position + np.sum(action) - 1, -10, 10))
         self.time += 1
         return self.observe(), -abs(self.position - 1), False, self.time == 10, {}
 
@@ -177,29 +225,42 @@ class UsesPython(Clockwork):
         return observation, reward + 0.1 * random.random(), *rest
 
 
-def run(kind, folder, n):
-    """One process of the resume test: ``straight`` learns 2n, ``first`` n, and ``second`` goes on from there."""
+RESUMED = {
+    "DiscreteSAC": (DiscreteSAC, spaces.Discrete(3), {"q_clip": 1.0, "entropy_penalty": 0.1}),
+    "SoftQLearning-Box": (SoftQLearning, spaces.Box(0, 2, (2,)), {"ent_coef": "auto_0.3", "value_proposal": "mixture"}),
+    "SoftQLearning-Discrete": (
+        SoftQLearning,
+        spaces.Discrete(3),
+        {"ent_coef": "auto_0.3", "munchausen_coef": 0.5, "exploration_initial_eps": 0.1, "exploration_final_eps": 0.1},
+    ),
+}
+
+
+def run(name, kind, folder, n):
+    """One part of the resume test: ``straight`` learns 2n, ``first`` n, and ``second`` goes on from there."""
+    algorithm, action_space, options = RESUMED[name]
     kwargs = {"n_steps": 3, "learning_starts": 130, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}, "buffer_size": 250}
-    env = make_vec_env(UsesPython if n > 200 else Clockwork, n_envs=2)
+    env = make_vec_env(UsesPython if n > 200 else Clockwork, n_envs=2, env_kwargs={"action_space": action_space})
     if kind == "second":
-        model = DiscreteSAC.load(folder / "first", env=env)
+        model = algorithm.load(folder / "first", env=env)
         model.load_replay_buffer(folder / "buffer")
         model.learn(n, reset_num_timesteps=False)
     else:
-        model = DiscreteSAC("MlpPolicy", env, seed=7, q_clip=1.0, entropy_penalty=0.1, **kwargs)
+        model = algorithm("MlpPolicy", env, seed=7, **options, **kwargs)
         model.learn(2 * n if kind == "straight" else n)
         model.save_replay_buffer(folder / "buffer")
     model.save(folder / kind)
 
 
-@pytest.mark.parametrize("n", [100, 300], ids=["before-learning-starts", "after"])
-def test_resume_in_a_new_process(n, tmp_path):
+@pytest.mark.parametrize(("name", "n"), [("DiscreteSAC", 100), *((name, 300) for name in RESUMED)])
+def test_resume_in_a_new_process(name, n, tmp_path):
     """learn(2n) equals learn(n), save, load in a new process, learn(n), bit for bit."""
-    for kind in ("straight", "first", "second"):
-        code = f"from test_save_load import *; run({kind!r}, Path({str(tmp_path)!r}), {n})"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, check=True)
-    straight, second = (DiscreteSAC.load(tmp_path / kind) for kind in ("straight", "second"))
+    for kind in ("straight", "first"):
+        run(name, kind, tmp_path, n)
+    code = f"from test_save_load import *; run({name!r}, 'second', Path({str(tmp_path)!r}), {n})"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(th.get_num_threads())}
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, check=True)
+    straight, second = (RESUMED[name][0].load(tmp_path / kind) for kind in ("straight", "second"))
     assert second.num_timesteps == straight.num_timesteps == 2 * n
     assert second._n_updates == straight._n_updates > 0
     assert_equal_models(second, straight)

@@ -5,16 +5,18 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 
-from sb3_maxent import DiscreteSAC, zoo
+from sb3_maxent import zoo
 
 # Not importorskip: importing rl_zoo3 replaces Gymnasium's TimeLimit, also for the tests of other files
 if importlib.util.find_spec("rl_zoo3") is None:
@@ -24,12 +26,16 @@ import optuna
 import yaml
 
 ROOT = Path(__file__).parents[1]
+# An environment for each algorithm, of those in its hyperparameter file
+ENVIRONMENTS = {"discretesac": "CartPole-v1", "sql": "MultiGoal-v0"}
 CARTPOLE = ["--algo", "discretesac", "--env", "CartPole-v1"]
 SMALL = ["learning_starts:50", "batch_size:16", "buffer_size:1000", "policy_kwargs:dict(net_arch=[16])"]
 TINY = ["--n-timesteps", "400", "--eval-freq", "200", "--eval-episodes", "2", "--device", "cpu", "--num-threads", "1"]
-TRAIN = [*CARTPOLE, *TINY, "--seed", "0", "--hyperparams", *SMALL]
-ENJOY = [*CARTPOLE, "--no-render", "--n-timesteps", "100", "--device", "cpu", "--num-threads", "1"]
-HYPERPARAMS = yaml.safe_load((ROOT / "hyperparams" / "discretesac.yml").read_text())
+TRAIN = [*TINY, "--seed", "0", "--hyperparams", *SMALL]
+ENJOY = ["--no-render", "--n-timesteps", "100", "--device", "cpu", "--num-threads", "1"]
+# Between which numbers the return of an episode lies, trained or not
+REWARDS = {"discretesac": (5, 501), "sql": (-700, 0)}
+HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in zoo.ALGORITHMS}
 
 
 def missing(*modules):
@@ -52,6 +58,11 @@ def run_zoo(*arguments, **kwargs):
     return run("-m", "sb3_maxent.zoo", *arguments, **kwargs)
 
 
+def of(algo):
+    """Arguments for the algorithm and its environment"""
+    return ["--algo", algo, "--env", ENVIRONMENTS[algo]]
+
+
 def mean_reward(output):
     return float(re.search(r"^Mean reward: (\S+) \+/- ", output, re.MULTILINE).group(1))
 
@@ -63,15 +74,21 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """What training printed, and the folder of the run"""
-    output = run_zoo("train", *TRAIN, "--save-replay-buffer", cwd=folder)
-    return output, folder / "logs" / "discretesac" / "CartPole-v1_1"
+    """For each algorithm what training printed, and the folder of the run"""
+    return {
+        algo: (
+            run_zoo("train", *of(algo), *TRAIN, "--save-replay-buffer", cwd=folder),
+            folder / "logs" / algo / f"{env_id}_1",
+        )
+        for algo, env_id in ENVIRONMENTS.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def continued(trained, folder):
     """A second run in the same folder, which goes on from the first"""
-    output = run_zoo("train", *TRAIN, "--trained-agent", trained[1] / "CartPole-v1.zip", cwd=folder)
+    agent = trained["discretesac"][1] / "CartPole-v1.zip"
+    output = run_zoo("train", *CARTPOLE, *TRAIN, "--trained-agent", agent, cwd=folder)
     return output, folder / "logs" / "discretesac" / "CartPole-v1_2"
 
 
@@ -80,11 +97,16 @@ def continued(trained, folder):
 
 def test_hyperparams_file():
     assert zoo.hyperparams_file("no-algorithm") is None
-    for algo in zoo.ALGORITHMS:
-        file = zoo.hyperparams_file(algo)
-        assert file is not None and "default" in yaml.safe_load(file.read_text())
-    listed = yaml.safe_load(zoo.hyperparams_file("discretesac").read_text())
-    assert {"default", "atari", "CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"} <= set(listed)
+    assert ENVIRONMENTS.keys() == zoo.ALGORITHMS.keys()
+    for algo, env_id in ENVIRONMENTS.items():
+        assert zoo.hyperparams_file(algo) == ROOT / "hyperparams" / f"{algo}.yml"
+        # Without "atari" rl_zoo3 fails for all of Atari, "default" or not
+        assert {"default", "atari", env_id} <= set(HYPERPARAMS[algo])
+    discrete = {"CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"}
+    assert discrete <= set(HYPERPARAMS["discretesac"]) & set(HYPERPARAMS["sql"])
+    ours = {"MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TabularMDP-v0"}
+    mujoco = {f"{name}-v5" for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid")}
+    assert ours | mujoco | {"Pendulum-v1"} <= set(HYPERPARAMS["sql"])
 
 
 def test_without_rl_zoo(monkeypatch):
@@ -122,53 +144,100 @@ def study():
 NO_HER = {"using_her_replay_buffer": False, "her_kwargs": {}}
 
 
-@pytest.mark.parametrize("algo", zoo.ALGORITHMS)
-def test_sampler(study, algo):
-    algorithm, sampler = zoo.ALGORITHMS[algo]
+def sample(study, algo, env, additional_args=NO_HER):
+    """A trial and the arguments it gives, with what rl_zoo3 passes for the environment"""
+    trial = study.ask()
+    n_actions = env.action_space.shape[0] if isinstance(env.action_space, gym.spaces.Box) else 0
+    return trial, zoo.ALGORITHMS[algo][1](trial, n_actions, 1, additional_args)
+
+
+@pytest.mark.parametrize(
+    "algo, env_id", [("discretesac", "CartPole-v1"), ("sql", "CartPole-v1"), ("sql", "Pendulum-v1")], ids=str
+)
+def test_sampler(study, algo, env_id):
+    env = gym.make(env_id)
     updates = set()
     for _ in range(10):
-        trial = study.ask()
-        arguments = sampler(trial, 0, 1, NO_HER)
+        trial, arguments = sample(study, algo, env)
         assert zoo.convert_params(trial.params) == arguments
         assert arguments["gamma"] == trial.user_attrs["gamma"] == 1 - trial.params["one_minus_gamma"]
-        assert arguments["batch_size"] == 2 ** trial.params["batch_size_pow"]
+        assert arguments["batch_size"] == trial.user_attrs["batch_size"] == 2 ** trial.params["batch_size_pow"]
         assert 1 <= arguments["gradient_steps"] <= arguments["train_freq"]
         assert (arguments["tau"] == 1) != (arguments["target_update_interval"] == 1)
         updates.add(arguments["tau"] == 1)
-        model = algorithm("MlpPolicy", "CartPole-v1", buffer_size=10, device="cpu", **arguments)
-        for name in ("learning_rate", "n_steps", "learning_starts", "tau", "target_update_interval"):
-            assert getattr(model, name) == arguments[name]
+        policy_kwargs = arguments.pop("policy_kwargs")
+        # Raises ValueError for an argument that means nothing for the environment's actions
+        model = zoo.ALGORITHMS[algo][0](
+            "MlpPolicy", env, buffer_size=10, device="cpu", policy_kwargs=policy_kwargs, **arguments
+        )
+        arguments["train_freq"] = model.train_freq  # a number and a unit
+        assert all(getattr(model, name) == value for name, value in arguments.items())
         assert model.policy.net_arch == zoo.NET_ARCHS[trial.params["net_arch"]]
         assert model.policy.activation_fn is zoo.ACTIVATIONS[trial.params["activation_fn"]]
+        assert model.policy.n_critics == trial.params.get("n_critics", 2)
     assert updates == {True, False}
 
 
-def test_discretesac_sampler(study):
-    samples = [zoo.sample_discretesac_params(study.ask(), 0, 1, NO_HER) for _ in range(50)]
-    ratios = [sample["target_entropy_ratio"] for sample in samples]
-    assert 0.05 <= min(ratios) < 0.2 and 0.75 < max(ratios) <= 0.9
-    assert {sample["q_reduction"] for sample in samples} == {"min", "mean"}
+# Own parameters of the algorithms: from where to where numbers reach, roughly, and all choices
+RANGES = {
+    ("discretesac", "CartPole-v1"): {"target_entropy_ratio": (0.05, 0.9), "q_reduction": {"min", "mean"}},
+    ("sql", "CartPole-v1"): {
+        "ent_coef": (1e-3, 10),
+        "munchausen_coef": (0, 0.95),
+        "behavior_policy": {"boltzmann", "greedy"},
+        "exploration_fraction": (0.05, 0.5),
+        "exploration_initial_eps": (0, 1),
+        "exploration_final_eps": (0, 0.2),
+    },
+    ("sql", "Pendulum-v1"): {
+        "ent_coef": (1e-3, 10),
+        "n_value_particles": {1, 2, 4, 8, 16, 32},
+        "value_proposal": {"uniform", "sampler", "mixture"},
+        "n_kernel_particles": {4, 8, 16, 32},
+        "kernel_update_ratio": (0.2, 0.8),
+    },
+}
 
 
-def test_sampler_with_dictionary_observations(study):
+@pytest.mark.parametrize("algo, env_id", RANGES, ids=str)
+def test_ranges_of_the_sampler(study, algo, env_id):
+    env, ranges = gym.make(env_id), RANGES[algo, env_id]
+    samples = [sample(study, algo, env)[1] for _ in range(100)]
+    for name, expected in ranges.items():
+        values = [arguments[name] for arguments in samples]
+        if isinstance(expected, set):
+            assert set(values) == expected, name
+        else:
+            low, high = expected
+            assert low <= min(values) < low + 0.2 * (high - low), name
+            assert high - 0.3 * (high - low) < max(values) <= high, name
+    others = {name for (key, _), other in RANGES.items() if key == algo for name in other} - ranges.keys()
+    assert not others & set().union(*samples)
+
+
+def test_kernel_bandwidth_of_the_sampler(study):
+    values = [sample(study, "sql", gym.make("Pendulum-v1"))[1]["kernel_bandwidth"] for _ in range(30)]
+    numbers = [value for value in values if not isinstance(value, str)]
+    assert {"median", "mean"} < set(values) and 1e-3 <= min(numbers) < 0.1 < max(numbers) <= 1
+
+
+@pytest.mark.parametrize("algo", zoo.ALGORITHMS)
+def test_sampler_with_dictionary_observations(study, algo):
     study.set_user_attr("policy", "MultiInputPolicy")  # as rl_zoo3 does
-    assert "n_steps" not in zoo.sample_discretesac_params(study.ask(), 0, 1, NO_HER)
+    assert "n_steps" not in sample(study, algo, BitFlippingEnv())[1]
 
 
-def test_sampler_with_her(study):
-    trial = study.ask()
+@pytest.mark.parametrize("algo, continuous", [("discretesac", False), ("sql", False), ("sql", True)])
+def test_sampler_with_her(study, algo, continuous):
+    env = BitFlippingEnv(n_bits=3, continuous=continuous)
     her = {"using_her_replay_buffer": True, "her_kwargs": {"copy_info_dict": True, "n_sampled_goal": 99}}
-    arguments = zoo.sample_discretesac_params(trial, 0, 1, her)
+    trial, arguments = sample(study, algo, env, her)
     assert arguments["replay_buffer_kwargs"].pop("copy_info_dict")
     assert arguments == zoo.convert_params(trial.params)
     assert "n_steps" not in arguments and "learning_starts" not in arguments
-    model = DiscreteSAC(
-        "MultiInputPolicy",
-        BitFlippingEnv(n_bits=3, continuous=False),
-        replay_buffer_class=HerReplayBuffer,
-        buffer_size=1000,
-        device="cpu",
-        **arguments,
+    arguments["batch_size"] = 16  # quicker
+    model = zoo.ALGORITHMS[algo][0](
+        "MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=1000, device="cpu", **arguments
     )
     assert model.replay_buffer.n_sampled_goal == trial.params["n_sampled_goal"] <= 5
     model.learn(150)
@@ -178,35 +247,43 @@ def test_sampler_with_her(study):
 # ---------------------------------------------------------------------- python -m sb3_maxent.zoo
 
 
-def test_train(trained):
-    output, run_folder = trained
-    assert f"Loading hyperparameters from: {zoo.hyperparams_file('discretesac')}" in output
+@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
+def test_train(trained, algo, env_id):
+    output, run_folder = trained[algo]
+    assert f"Loading hyperparameters from: {zoo.hyperparams_file(algo)}" in output
     assert "train/" in output and "entropy" in output
     assert "RuntimeWarning" not in output  # runpy's, where a module is imported twice
+    hyperparams = HYPERPARAMS[algo][env_id]
     assert {file.name for file in run_folder.iterdir()} == {
-        "0.monitor.csv",
+        *(f"{index}.monitor.csv" for index in range(hyperparams.get("n_envs", 1))),
         "best_model.zip",
-        "CartPole-v1",
-        "CartPole-v1.zip",
+        env_id,
+        f"{env_id}.zip",
         "evaluations.npz",
         "replay_buffer.pkl",
     }
-    assert "sb3_maxent.zoo train --algo discretesac" in (run_folder / "CartPole-v1" / "command.txt").read_text()
-    model = DiscreteSAC.load(run_folder / "CartPole-v1.zip")
+    assert f"sb3_maxent.zoo train --algo {algo}" in (run_folder / env_id / "command.txt").read_text()
+    model = zoo.ALGORITHMS[algo][0].load(run_folder / f"{env_id}.zip")
     assert model.num_timesteps == 400 and model.batch_size == 16
-    assert model.tau == HYPERPARAMS["CartPole-v1"]["tau"]
+    kept = hyperparams.keys() & {"tau", "gradient_steps", "ent_coef", "target_entropy_ratio", "n_kernel_particles"}
+    assert kept and all(getattr(model, name) == hyperparams[name] for name in kept)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--load-best", "--stochastic"]], ids=["last", "best"])
-def test_enjoy(trained, folder, arguments):
-    output = run_zoo("enjoy", *ENJOY, "--folder", "logs", "--exp-id", "1", *arguments, cwd=folder)
-    assert 5 < mean_reward(output) <= 100
+@pytest.mark.parametrize(
+    "algo, arguments",
+    [("discretesac", []), ("discretesac", ["--load-best", "--stochastic"]), ("sql", [])],
+    ids=["discretesac", "discretesac best", "sql"],
+)
+def test_enjoy(trained, folder, algo, arguments):
+    output = run_zoo("enjoy", *of(algo), *ENJOY, "--folder", "logs", "--exp-id", "1", *arguments, cwd=folder)
+    assert REWARDS[algo][0] < mean_reward(output) < REWARDS[algo][1]
 
 
 def test_continue_training(trained, continued):
     output, run_folder = continued
     assert "Loading pretrained agent" in output and "Loading replay buffer" in output
-    before, after = (DiscreteSAC.load(path / "CartPole-v1.zip") for path in (trained[1], run_folder))
+    folders = trained["discretesac"][1], run_folder
+    before, after = (zoo.DiscreteSAC.load(path / "CartPole-v1.zip") for path in folders)
     assert after._n_updates > before._n_updates > 0
 
 
@@ -223,20 +300,46 @@ def test_environment_without_hyperparameters(tmp_path):
     assert "Hyperparameters not found for discretesac-Acrobot-v1 in own.yml" in output
 
 
-def test_optimize(tmp_path):
-    study = ["--storage", "sqlite:///study.db", "--study-name", "study"]
-    short = [*CARTPOLE, *TINY, *study]
-    run_zoo("train", *short, "--optimize-hyperparameters", "--n-trials", "2", "--n-evaluations", "2", cwd=tmp_path)
-    (report,) = (tmp_path / "logs" / "discretesac").glob("report_*.csv")
+# Several commands in one process
+COMMANDS = """
+import shlex, sys
+from sb3_maxent import zoo
+
+for command in sys.argv[1:]:
+    sys.argv = ["zoo", *shlex.split(command)]
+    zoo.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "algo, env_id, own",
+    [
+        ("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
+        ("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
+        ("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "own",
+)
+@pytest.mark.filterwarnings("ignore:`n_steps")  # SB3 says so of each loaded model with n_steps > 1, and is wrong
+def test_optimize(tmp_path, algo, env_id, own):
+    short = ["train", "--algo", algo, "--env", env_id, *TINY, "--storage", "sqlite:///study.db", "--study-name", "study"]
+    optimize = [*short, "--seed", "0", "-optimize", "--n-trials", "2", "--n-evaluations", "2", "--no-optim-plots"]
+    # Trial 1: rl_zoo3 takes 0 for none
+    run("-c", COMMANDS, shlex.join(optimize), shlex.join([*short, "--trial-id", "1"]), cwd=tmp_path)
+    (report,) = (tmp_path / "logs" / algo).glob("report_*.csv")
     trials = list(csv.DictReader(report.open()))
     assert [trial["state"] for trial in trials] == ["COMPLETE", "COMPLETE"]
-    assert all(float(trial["value"]) > 0 and 0.05 <= float(trial["params_target_entropy_ratio"]) <= 0.9 for trial in trials)
+    assert all(trial["value"] for trial in trials)
 
-    run_zoo("train", *short, "--trial-id", "1", cwd=tmp_path)
-    (config,) = (tmp_path / "logs" / "discretesac").glob("CartPole-v1_*/CartPole-v1/config.yml")
+    (config,) = (tmp_path / "logs" / algo).glob(f"{env_id}_*/{env_id}/config.yml")
     hyperparams = dict(yaml.unsafe_load(config.read_text()))
     assert hyperparams["gamma"] == 1 - float(trials[1]["params_one_minus_gamma"])
-    assert hyperparams["q_reduction"] == trials[1]["params_q_reduction"]
+    assert hyperparams["batch_size"] == int(trials[1]["user_attrs_batch_size"])
+    assert hyperparams["policy_kwargs"]["net_arch"] == zoo.NET_ARCHS[trials[1]["params_net_arch"]]
+    for name in own:
+        assert str(hyperparams[name]) == trials[1][f"params_{name}"]
+    model = zoo.ALGORITHMS[algo][0].load(config.parents[1] / f"{env_id}.zip")
+    assert model.num_timesteps >= 400 and model.gamma == hyperparams["gamma"]
 
 
 NAN_ENVIRONMENT = """
@@ -260,21 +363,24 @@ def test_nan_prunes_the_trial(tmp_path):
     assert "No trials are completed yet" in output
 
 
-BENCHMARK = ["--no-hub", "--test-mode", "--n-timesteps", "100", "--num-threads", "1"]
+BENCHMARK = ["--no-hub", "--n-timesteps", "100", "--num-threads", "1"]
 
 
 def test_benchmark(trained, folder, tmp_path):
-    output = run_zoo("benchmark", *BENCHMARK, "--log-dir", folder / "logs", "--benchmark-dir", tmp_path, cwd=tmp_path)
+    output = run_zoo("benchmark", *BENCHMARK, "--log-dir", folder / "logs", "--benchmark-dir", "benchmark", cwd=tmp_path)
     assert "Error during evaluation" not in output
-    row = next(line for line in (tmp_path / "benchmark.md").read_text().splitlines() if "|discretesac|CartPole-v1|" in line)
-    assert float(row.split("|")[3]) > 5
+    lines = (tmp_path / "benchmark.md").read_text().splitlines()
+    for algo, env_id in ENVIRONMENTS.items():
+        row = next(line for line in lines if f"|{algo}|{env_id}|" in line.replace(" ", ""))
+        assert REWARDS[algo][0] < float(row.split("|")[3]) < REWARDS[algo][1]
 
 
 @pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
-def test_record_video(trained, folder, tmp_path):
+@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
+def test_record_video(trained, folder, tmp_path, algo, env_id):
     video = ["--folder", "logs", "--exp-id", "1", "--output-folder", tmp_path, "--n-timesteps", "20"]
-    run_zoo("record_video", *CARTPOLE, *video, cwd=folder)
-    (file,) = tmp_path.glob("final-model-discretesac-CartPole-v1*.mp4")
+    run_zoo("record_video", *of(algo), *video, cwd=folder)
+    (file,) = tmp_path.glob(f"final-model-{algo}-{env_id}*.mp4")
     assert file.stat().st_size > 1000
 
 
@@ -285,7 +391,7 @@ def test_record_training(trained, folder, tmp_path, monkeypatch):
         (tmp_path / "ffmpeg").symlink_to(pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe())
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     shutil.copytree(
-        trained[1],
+        trained["discretesac"][1],
         tmp_path / "logs" / "discretesac" / "CartPole-v1_1",
         ignore=shutil.ignore_patterns("best_model.zip"),  # one video less
     )
@@ -307,6 +413,7 @@ def show():
 
 plt.show = show
 for arguments in ("plot_train -a discretesac -e CartPole-v1 -f logs -w 3",
+                  "all_plots -a sql -e MultiGoal-v0 -f logs -o other",
                   "all_plots -a discretesac -e CartPole-v1 -f logs -o results",
                   "plot_from_file -i results.pkl -o results.svg"):
     print("command:", arguments)
@@ -319,8 +426,9 @@ for arguments in ("plot_train -a discretesac -e CartPole-v1 -f logs -w 3",
 def test_plots(continued, folder):
     output = run("-c", PLOTS, cwd=folder)
     assert "found in sys.modules" not in output  # runpy's warning
-    train, table, from_file = output.split("command:")[1:]
+    train, other, table, from_file = output.split("command:")[1:]
     assert "shown: 1 with 2 curves" in train
+    assert "|MultiGoal-v0|" in other and "|   SQL " in other and "with 1 curves" in other
     assert "|CartPole-v1 |" in table and "|DISCRETESAC|" in table and "with 1 curves" in table
     assert "with 1 curves" in from_file and "bars" in from_file
     assert (folder / "results.svg").stat().st_size > 1000
@@ -351,30 +459,30 @@ def test_every_command_starts(tmp_path):
     for command, answer in answers.items():
         assert "status: 0" in answer, answer
         if command != "benchmark" and "plot" not in command:
-            assert "discretesac" in answer  # among the choices of --algo
+            assert all(algo in re.findall(r"\w+", answer) for algo in zoo.ALGORITHMS)  # the choices of --algo
 
 
 # ---------------------------------------------------------------------- rl_zoo3's own commands
 
 
-def test_own_commands_of_rl_zoo(tmp_path):
-    run("-m", "rl_zoo3.train", *TRAIN, cwd=tmp_path, path=ROOT / "examples")
-    run_folder = tmp_path / "logs" / "discretesac" / "CartPole-v1_1"
-    assert DiscreteSAC.load(run_folder / "CartPole-v1.zip").num_timesteps == 400
+@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
+def test_own_commands_of_rl_zoo(tmp_path, algo, env_id):
+    run("-m", "rl_zoo3.train", *of(algo), *TRAIN, cwd=tmp_path, path=ROOT / "examples")
+    run_folder = tmp_path / "logs" / algo / f"{env_id}_1"
+    assert zoo.ALGORITHMS[algo][0].load(run_folder / f"{env_id}.zip").num_timesteps == 400
 
-    enjoy = [*ENJOY, "--folder", "logs"]
-    rewards = [mean_reward(run("-m", "rl_zoo3.enjoy", *enjoy, cwd=tmp_path, path=ROOT / "examples"))]
-    script = shutil.which("rl_zoo3", path=os.path.dirname(sys.executable))
-    if script is not None:
-        rewards.append(mean_reward(run(script, "enjoy", *enjoy, cwd=tmp_path, path=ROOT / "examples")))
-    assert min(rewards) == max(rewards) > 5
+    # One algorithm by the module, one by the console script
+    script = shutil.which("rl_zoo3", path=os.path.dirname(sys.executable)) if algo == "sql" else None
+    enjoy = [script, "enjoy"] if script else ["-m", "rl_zoo3.enjoy"]
+    output = run(*enjoy, *of(algo), *ENJOY, "--folder", "logs", cwd=tmp_path, path=ROOT / "examples")
+    assert REWARDS[algo][0] < mean_reward(output) < REWARDS[algo][1]
 
 
 HALF_IMPORTED = """
 from rl_zoo3 import ALGOS, exp_manager  # imports custom_envs, which registers, before the class exists
 from sb3_maxent import zoo
 
-assert ALGOS["discretesac"] is zoo.DiscreteSAC
+assert all(ALGOS[algo] is algorithm for algo, (algorithm, _) in zoo.ALGORITHMS.items())
 original = exp_manager.ExperimentManager.read_hyperparameters
 zoo.register()
 wrapped = exp_manager.ExperimentManager.read_hyperparameters
@@ -391,7 +499,7 @@ def test_register_during_the_import(tmp_path):
 # ---------------------------------------------------------------------- the hyperparameter file
 
 # What an environment needs, by a part of its name
-DEPENDENCIES = {"NoFrameskip": ("ale_py", "cv2"), "LunarLander": ("Box2D",), "MiniGrid": ("minigrid",)}
+DEPENDENCIES = {"NoFrameskip": ("ale_py", "cv2"), "LunarLander": ("Box2D",), "MiniGrid": ("minigrid",), "-v5": ("mujoco",)}
 
 BUILD = """
 import argparse, json, sys, traceback
@@ -400,58 +508,74 @@ from sb3_maxent import zoo
 zoo.register()
 from rl_zoo3.exp_manager import ExperimentManager
 
-def build(env_id, config=None):
+def build(algo, env_id, config=None, hyperparams=None):
     try:
         manager = ExperimentManager(
-            argparse.Namespace(), "discretesac", env_id, "logs", eval_freq=-1, verbose=0, device="cpu", config=config
+            argparse.Namespace(), algo, env_id, "logs", config=config, hyperparams=hyperparams, eval_freq=-1, verbose=0,
+            device="cpu",
         )
-        model, hyperparams = manager.setup_experiment()
-        return [type(model).__name__, hyperparams, manager.n_timesteps]
+        model, used = manager.setup_experiment()
+        if hyperparams is not None:
+            model.learn(model.n_envs * max(model.train_freq.frequency, 6))
+        return [type(model).__name__, used, manager.n_timesteps, model._n_updates]
     except Exception:
         return traceback.format_exc()
 
-report = {env_id: build(env_id) for env_id in sys.argv[2:]}
-report["other"] = build("CartPole-v1", "other.yml")
-report["nowhere"] = build("CartPole-v1", "nowhere/discretesac.yml")
+small = {"learning_starts": 4, "buffer_size": 1000}
+report = {f"{algo} {env_id}": build(algo, env_id, None, small)
+          for algo, env_id in (argument.split() for argument in sys.argv[2:])}
+report["other"] = build("discretesac", "CartPole-v1", "other.yml")
+report["nowhere"] = build("discretesac", "CartPole-v1", "nowhere/discretesac.yml")
 json.dump(report, open(sys.argv[1], "w"))
 """
 
 
-def environment_of(entry):
+def environments_of(algo, entry):
+    """Environments that take the entry: ``default`` is for those that are not listed, of any kind of action"""
     if entry == "atari":
-        return "PongNoFrameskip-v4"
-    # Not listed
-    return (
-        next(i for i in ("Acrobot-v1", "FrozenLake-v1", "Blackjack-v1") if i not in HYPERPARAMS)
-        if entry == "default"
-        else entry
-    )
+        return ["PongNoFrameskip-v4"]
+    if entry != "default":
+        return [entry]
+    candidates = {"discretesac": ["FrozenLake-v1"], "sql": ["FrozenLake-v1", "MountainCarContinuous-v0"]}[algo]
+    assert not set(candidates) & HYPERPARAMS[algo].keys()
+    return candidates
 
 
-def missing_for(entry):
-    return [module for part, names in DEPENDENCIES.items() if part in environment_of(entry) for module in missing(*names)]
+ENTRIES = [
+    (algo, entry, env_id)
+    for algo, entries in HYPERPARAMS.items()
+    for entry in entries
+    for env_id in environments_of(algo, entry)
+]
+
+
+def missing_for(env_id):
+    return [module for part, names in DEPENDENCIES.items() if part in env_id for module in missing(*names)]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """For each environment the name of the class, the hyperparameters and the training time; or the traceback"""
+    """For each environment the name of the class, the hyperparameters, the training time and the updates; or the traceback"""
     folder = tmp_path_factory.mktemp("built")
     (folder / "other.yml").write_text("CartPole-v1: {n_timesteps: 7, policy: MlpPolicy, buffer_size: 3}")
-    environments = [environment_of(entry) for entry in HYPERPARAMS if not missing_for(entry)]
-    run("-c", BUILD, "report.json", *environments, cwd=folder)
+    arguments = [f"{algo} {env_id}" for algo, _, env_id in ENTRIES if not missing_for(env_id)]
+    run("-c", BUILD, "report.json", *arguments, cwd=folder)
     return json.loads((folder / "report.json").read_text())
 
 
-@pytest.mark.parametrize("entry", HYPERPARAMS)
-def test_hyperparams_entry(built, entry):
-    if missing_for(entry):
-        pytest.skip(f"needs {', '.join(missing_for(entry))}")
-    result = built[environment_of(entry)]
+@pytest.mark.parametrize("algo, entry, env_id", ENTRIES)
+def test_hyperparams_entry(built, algo, entry, env_id):
+    if missing_for(env_id):
+        pytest.skip(f"needs {', '.join(missing_for(env_id))}")
+    result = built[f"{algo} {env_id}"]
     assert isinstance(result, list), result
-    assert result[0] == "DiscreteSAC" and result[1].keys() == HYPERPARAMS[entry].keys()
-    assert result[2] == HYPERPARAMS[entry]["n_timesteps"]
+    name, hyperparams, n_timesteps, n_updates = result
+    expected = HYPERPARAMS[algo][entry]
+    assert name == zoo.ALGORITHMS[algo][0].__name__ and n_updates > 0
+    assert hyperparams == {**expected, "learning_starts": 4, "buffer_size": 1000}
+    assert n_timesteps == expected["n_timesteps"]
 
 
 def test_conf_file_comes_first(built):
-    assert built["other"] == ["DiscreteSAC", {"n_timesteps": 7, "policy": "MlpPolicy", "buffer_size": 3}, 7]
+    assert built["other"] == ["DiscreteSAC", {"n_timesteps": 7, "policy": "MlpPolicy", "buffer_size": 3}, 7, 0]
     assert "FileNotFoundError" in built["nowhere"] and "nowhere/discretesac.yml" in built["nowhere"]

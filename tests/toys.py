@@ -1,8 +1,13 @@
-"""Small environments for the tests."""
+"""Small environments, networks and models for the tests."""
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import FlattenExtractor
+
+SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
 
 
 class TabularMDP(gym.Env):
@@ -61,3 +66,19 @@ class Toy(gym.Env):
         self.steps, self.time = self.steps + 1, self.time + 1
         observation, reward = self.fault(self.steps, self.observation_space.sample(), float(np.sum(action) % 2))
         return observation, reward, False, self.time >= 10, {}
+
+
+class BatchNormExtractor(FlattenExtractor):
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.norm = th.nn.BatchNorm1d(self.features_dim)
+
+    def forward(self, observations):
+        return self.norm(super().forward(observations))
+
+
+def make_model(algorithm, action_space=None, observation_space=None, policy="MlpPolicy", steps=40, n_envs=1, **kwargs):
+    """A small model that has learned for some steps."""
+    env = make_vec_env(lambda: Toy(observation_space, action_space), n_envs=n_envs, seed=0)
+    policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
+    return algorithm(policy, env, policy_kwargs=policy_kwargs, **{**SMALL, **kwargs}).learn(steps)

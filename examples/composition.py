@@ -1,0 +1,66 @@
+"""
+Compose two agents of MultiGoal-v0, each blind to two of the four goals, into one that serves all four, without interaction.
+
+    python examples/composition.py --steps 20000
+"""
+
+import argparse
+
+import gymnasium as gym
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from plot_multigoal import draw_trajectories
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_maxent import SoftQLearning
+from sb3_maxent.soft_q_learning import compose
+
+# What each agent sees of the goals' rewards. All goals attract and end the episode, for both
+REWARDS = {"goals 0 and 1": [100.0, 100.0, 0.0, 0.0], "goals 2 and 3": [0.0, 0.0, 100.0, 100.0]}
+
+
+def goals_reached(model: BaseAlgorithm, n_episodes: int = 200) -> dict[str, float]:
+    """Share of the episodes that end at each goal; actions are sampled."""
+    env = gym.make("MultiGoal-v0")
+    goals = []
+    for seed in range(n_episodes):
+        observation, _ = env.reset(seed=seed)
+        done = False
+        while not done:
+            observation, _, terminated, truncated, info = env.step(model.predict(observation)[0])
+            done = terminated or truncated
+        goals.append(info["goal"])
+    return {str(goal): goals.count(goal) / n_episodes for goal in sorted(set(goals), key=str)}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20_000, help="environment steps of each agent")
+    parser.add_argument("--gradient-steps", type=int, default=3000, help="of the composed agent's sampler")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="composition.png")
+    args = parser.parse_args()
+
+    models: dict[str, SoftQLearning] = {}
+    for name, goal_reward in REWARDS.items():
+        env = make_vec_env("MultiGoal-v0", n_envs=4, seed=args.seed, env_kwargs={"goal_reward": goal_reward})
+        parameters = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
+        parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "ent_coef": 1.0, "seed": args.seed, "device": "cpu"}
+        models[name] = SoftQLearning("MlpPolicy", env, **parameters).learn(args.steps)
+    models["composed"] = compose(list(models.values()), gradient_steps=args.gradient_steps, learning_rate=1e-3)
+
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4))
+    for axis, (name, model) in zip(axes, models.items(), strict=True):
+        draw_trajectories(model, axis)
+        axis.set_title(name)
+        print(f"{name}: {goals_reached(model)}", flush=True)
+    figure.savefig(args.output, dpi=80, bbox_inches="tight")
+    print(f"Saved {args.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Networks over particles: the shared first layer and the special path for ReLU networks give what plain networks give."""
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
+
+from sb3_maxent.common.particles import ParticleCritic, first_states, n_states_of, particle_forward
+
+OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))
+
+
+def make_critic(net_arch, n_critics=2, activation_fn=nn.ReLU):
+    th.manual_seed(1)
+    extractor = FlattenExtractor(OBSERVATIONS)
+    critic = ParticleCritic(
+        OBSERVATIONS, ACTIONS, net_arch, extractor, 5, activation_fn, n_critics=n_critics, share_features_extractor=False
+    )
+    for parameter in critic.parameters():  # so that no critic is the smaller one everywhere
+        nn.init.normal_(parameter, std=0.5 if parameter.ndim == 2 else 0.05)
+    return critic.double()
+
+
+def make_inputs(n_states=9, n_particles=6):
+    generator = th.Generator().manual_seed(1)
+    observations = th.randn(n_states, 5, generator=generator, dtype=th.float64)
+    return observations, 2 * th.rand(n_states, n_particles, 3, generator=generator, dtype=th.float64) - 1
+
+
+def naive(net, features, particles):
+    """Repeat the features, as everybody does."""
+    repeated = features.unsqueeze(1).expand(-1, particles.shape[1], -1)
+    return net(th.cat([repeated, particles], dim=2).flatten(0, 1)).view(*particles.shape[:2], -1)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Linear(8, 2)],
+        [nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 2)],
+        [nn.Linear(8, 7), nn.Tanh(), nn.LayerNorm(7), nn.ReLU(), nn.Linear(7, 2)],
+        [nn.Linear(8, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 2)],
+    ],
+    ids=["linear", "relu", "layer-norm", "batch-norm"],
+)
+def test_particle_forward(layers):
+    """Values and gradients, of the weights too: the work in place spoils none of them."""
+    net = nn.Sequential(*layers).double()
+    features, particles = make_inputs()
+    gradients = []
+    for forward in (particle_forward, naive):
+        inputs = [features.clone().requires_grad_(), particles.clone().requires_grad_()]
+        values = forward(net, *inputs)
+        gradients.append([values, *th.autograd.grad((values**2).sum(), [*inputs, *net.parameters()])])
+    for ours, expected in zip(*gradients, strict=True):
+        th.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("n_critics", [1, 2, 3])
+@pytest.mark.parametrize("net_arch", [[], [9], [16, 16, 8]], ids=str)
+@pytest.mark.parametrize("activation_fn", [nn.ReLU, nn.Tanh, nn.LeakyReLU])
+def test_q_gradient(net_arch, n_critics, activation_fn):
+    critic = make_critic(net_arch, n_critics, activation_fn)
+    observations, actions = make_inputs()
+    reference = actions.clone().requires_grad_()
+    stacked = th.stack([naive(q_net, observations, reference).squeeze(2) for q_net in critic.q_networks])
+    smallest = stacked.amin(dim=0)
+    (expected,) = th.autograd.grad(smallest.sum(), reference)
+    th.testing.assert_close(critic.q_particles(observations, actions), smallest)
+    with th.no_grad():
+        gradient = critic.q_gradient(observations, actions)
+    th.testing.assert_close(gradient, expected)
+    assert not gradient.requires_grad
+    assert len(stacked.argmin(dim=0).unique()) >= min(n_critics, 2), "no critic is the smallest one everywhere"
+
+
+def test_values_are_those_of_the_critics():
+    """One particle is SB3's own forward pass."""
+    critic = make_critic([16, 16]).float()
+    observations, actions = (tensor.float() for tensor in make_inputs(n_particles=1))
+    expected = th.cat(critic(observations, actions.squeeze(1)), dim=1).amin(dim=1, keepdim=True)
+    th.testing.assert_close(critic.q_particles(critic.particle_features(observations), actions), expected)
+
+
+def test_batches():
+    observations = {"a": th.arange(6).view(3, 2), "b": th.arange(3)}
+    assert n_states_of(observations) == 3 and n_states_of(observations["a"]) == 3
+    assert {key: value.tolist() for key, value in first_states(observations, 2).items()} == {
+        "a": [[0, 1], [2, 3]],
+        "b": [0, 1],
+    }
+    assert first_states(observations["a"], 1).tolist() == [[0, 1]]
