@@ -88,8 +88,12 @@ OWN = {
         ("exploration_final_eps", -0.1),
         ("exploration_final_eps", "low"),
         # what has no meaning for discrete actions
+        ("n_value_particles", 4),
         ("value_proposal", "sampler"),
         ("value_proposal", "mixture"),
+        ("n_kernel_particles", 4),
+        ("kernel_update_ratio", 0.25),
+        ("kernel_bandwidth", 0.1),
         ("action_noise", NormalActionNoise(np.zeros(2), np.ones(2))),
     ],
     "Box": [
@@ -107,6 +111,8 @@ OWN = {
         ("kernel_bandwidth", None),
         # what has no meaning for Box actions
         ("munchausen_coef", 0.9),
+        ("munchausen_clip", -0.5),
+        ("exploration_fraction", 0.5),
         ("behavior_policy", "greedy"),
         ("exploration_initial_eps", 0.5),
         ("exploration_final_eps", 0.5),
@@ -181,6 +187,11 @@ def test_action_space(algorithm, action_space):
     kinds = r"Discrete.*MultiDiscrete" if algorithm is DiscreteSAC else r"Box.*Discrete.*MultiDiscrete"
     with pytest.raises(AssertionError, match=rf"only supports .*{kinds}.*was provided"):
         algorithm("MlpPolicy", Toy(action_space=action_space))
+
+
+def test_a_mixture_has_particles_of_both_kinds():
+    with pytest.raises(ValueError, match=r"`n_value_particles` must be an integer in \[2, inf\], not 1"):
+        SoftQLearning("MlpPolicy", Toy(action_space=BOX), value_proposal="mixture", n_value_particles=1)
 
 
 def test_unbounded_actions():

@@ -66,8 +66,12 @@ def test_q_is_the_weighted_sum(action_space, weights):
     if action_space is BOX:
         for critic in (composed.critic, composed.critic_target):
             with th.no_grad():
-                particles = critic.q_particles(critic.particle_features(observations), actions)
+                features = critic.particle_features(observations)
+                particles = critic.q_particles(features, actions)
             np.testing.assert_allclose(particles, expected, rtol=1e-4, atol=1e-5)
+            variables = actions.clone().requires_grad_()
+            (gradient,) = th.autograd.grad(critic.q_particles(features, variables).sum(), variables)
+            th.testing.assert_close(critic.q_gradient(features, actions), gradient)
     for model, tensors in zip(models, before, strict=True):
         assert_same_tensors(model, tensors)
 

@@ -112,7 +112,7 @@ def box_model(dim, alpha, **kwargs):
     space = spaces.Box(-1, 1, (dim,))
     model = make_model(space, ent_coef=alpha, policy_kwargs=policy_kwargs, learning_starts=100, **kwargs)
     enlarge(model.critic_target, 4)
-    enlarge(model.critic, 4)
+    enlarge(model.critic, 3)
     if model._has_density:
         with th.no_grad():
             model.actor.linear_path.weight.copy_(th.tensor([[0.8, 0.5], [-0.4, 1.2]]) if dim == 2 else th.eye(dim) * 1.2)
@@ -167,11 +167,13 @@ def test_td_target_of_box_actions(proposal):
     assert model.logger.name_to_value["train/critic_loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("activation_fn", [th.nn.Tanh, th.nn.ReLU])
 @pytest.mark.parametrize("alpha", [0.5, 0.0])
 @pytest.mark.parametrize("kernel_bandwidth", [0.3, "median", "mean"])
-def test_stein_gradient(kernel_bandwidth, alpha, monkeypatch):
+def test_stein_gradient(kernel_bandwidth, alpha, activation_fn, monkeypatch):
     """Each updated sample is pushed by alpha phi, which naive loops give: means over the fixed ones."""
-    model = box_model(2, alpha, n_kernel_particles=7, kernel_update_ratio=0.4, kernel_bandwidth=kernel_bandwidth)
+    kwargs = {"n_kernel_particles": 7, "kernel_update_ratio": 0.4, "kernel_bandwidth": kernel_bandwidth}
+    model = box_model(2, alpha, policy_kwargs={"activation_fn": activation_fn}, **kwargs)
     observations = th.as_tensor(draw_observations(3))
     samples = th.randn(3, 7, 2, generator=th.Generator().manual_seed(1))
     updated, fixed = samples[:, :3].clone().requires_grad_(), samples[:, 3:].clone()
@@ -280,6 +282,20 @@ def test_box_of_two_dimensions():
     for deterministic in (False, True):
         actions, _ = model.predict(draw_observations(5), deterministic=deterministic)
         assert actions.shape == (5, 2, 2) and (actions >= -3).all() and (actions <= 1).all()
+
+
+class Subclass(SoftQLearning):
+    """With a signature of its own, as users write them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("action_space", SPACES[:2], ids=str)
+def test_subclass(action_space, tmp_path):
+    model = toys.make_model(Subclass, action_space)
+    model.save(tmp_path / "model")
+    assert type(Subclass.load(tmp_path / "model")) is Subclass
 
 
 def test_number_of_critics_by_default():

@@ -240,7 +240,7 @@ class SoftQLearning(MaxEntAlgorithm):
         :raises ValueError: for the first parameter that means nothing for this action space or policy
         """
         is_box = isinstance(self.action_space, spaces.Box)
-        defaults = inspect.signature(type(self).__init__).parameters
+        defaults = inspect.signature(SoftQLearning.__init__).parameters
         for name in ONLY_DISCRETE if is_box else ONLY_BOX:
             default = defaults[name].default
             if getattr(self, name) != default:
