@@ -97,6 +97,7 @@ OWN = {
         ("action_noise", NormalActionNoise(np.zeros(2), np.ones(2))),
     ],
     "Box": [
+        ("target_entropy", 1.4),  # 2 log 2 = 1.3863
         ("n_value_particles", 0),
         ("n_value_particles", 2.0),
         ("value_proposal", "normal"),
