@@ -154,8 +154,8 @@ def fine_tune(model: SoftQLearning, env: GymEnv | str, **kwargs: Any) -> SoftQLe
     """
     A model that starts on another task with what a trained one knows (Section 5.2 of https://arxiv.org/abs/1702.08165):
     a copy of its networks, with fresh optimizers and an empty replay buffer. (To go on with the same task,
-    ``SoftQLearning.load`` and ``learn(reset_num_timesteps=False)`` keep all of that.) The first ``learning_starts`` actions are
-    random, as in any new model, and a learned temperature starts anew: both are parameters.
+    ``SoftQLearning.load`` and ``learn(reset_num_timesteps=False)`` keep all of that.) The first ``learning_starts`` actions
+    are random, as in any new model, and a learned temperature starts anew: both are parameters.
 
     :param model: trained model, which stays as it is
     :param env: the environment to learn from, with the same spaces (and the same ``VecNormalize``, if the model has one)
