@@ -1,27 +1,65 @@
-"""DiscreteSAC learns CartPole with the hyperparameters of the zoo file, by the benchmark's own script."""
+"""The algorithms learn with the hyperparameters of their zoo files, by the benchmarks' own scripts."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "learning.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-def run(tmp_path, *arguments):
-    command = [sys.executable, str(BENCHMARK), "--csv", str(tmp_path / "out.csv"), *arguments]
+def run(tmp_path, *arguments, script="learning.py"):
+    command = [sys.executable, str(BENCHMARKS / script), "--csv", str(tmp_path / "out.csv"), *arguments]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-def test_cartpole(tmp_path):
-    result = run(tmp_path, "--algo", "discretesac", "--seeds", "1", "-n", "50000")
+@pytest.mark.parametrize("algo", ["discretesac", "sql"])
+def test_cartpole(algo, tmp_path):
+    result = run(tmp_path, "--algo", algo, "--seeds", "1", "-n", "50000")
     assert result.returncode == 0, result.stdout
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(5_000, 50_001, 5_000))
     assert float(rows[-1]["mean_return"]) >= 475
+
+
+@pytest.mark.slow
+def test_modes_of_a_bandit(tmp_path):
+    arguments = ["--task", "bandit-3", "bandit-4", "--algo", "sql", "--seeds", "1"]
+    result = run(tmp_path, *arguments, script="multimodal.py")
+    assert result.returncode == 0, result.stdout
+    for row in csv.DictReader((tmp_path / "out.csv").open()):
+        measures = json.loads(row["measures"])
+        assert measures["kl"] <= 0.35 and measures["worst_factor"] <= 2, measures
+
+
+@pytest.mark.slow
+def test_goals(tmp_path):
+    result = run(tmp_path, "--task", "multigoal", "--algo", "sql", "--seeds", "1", script="multimodal.py")
+    assert result.returncode == 0, result.stdout
+    (row,) = csv.DictReader((tmp_path / "out.csv").open())
+    measures = json.loads(row["measures"])
+    assert measures["success"] >= 0.95 and min(measures["shares"]) >= 0.1, measures
+
+
+def test_multimodal_script(tmp_path):
+    """What it measures of barely trained policies is in range, and finished runs are skipped."""
+    pytest.importorskip("rl_zoo3")
+    arguments = ["--task", "bandit-4", "multigoal", "--algo", "sql", "sac", "--seeds", "1", "-n", "600"]
+    first = run(tmp_path, *arguments, "--save", str(tmp_path / "models"), script="multimodal.py")
+    assert first.returncode == 0, first.stdout + first.stderr
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert {(row["task"], row["algo"]) for row in rows} == {(t, a) for t in ("bandit-4", "multigoal") for a in ("sql", "sac")}
+    assert len(list((tmp_path / "models").glob("*.zip"))) == 4
+    for row in rows:
+        measures = json.loads(row["measures"])
+        assert measures.get("kl", 1) > 0.2 and len(measures["shares"]) == 4, "600 steps are too few for a good one"
+        assert sum(measures["shares"]) == pytest.approx(measures.get("success", 1), abs=1e-3)
+    assert run(tmp_path, *arguments, script="multimodal.py").stdout.count("already in") == 4
+    assert "| bandit-4 | sac | 0 |" in run(tmp_path, "--report", script="multimodal.py").stdout
 
 
 def test_benchmark_script(tmp_path):

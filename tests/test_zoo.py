@@ -191,7 +191,7 @@ RANGES = {
     },
     ("sql", "Pendulum-v1"): {
         "ent_coef": (1e-3, 10),
-        "n_value_particles": {1, 2, 4, 8, 16, 32},
+        "n_value_particles": {2, 4, 8, 16, 32},
         "value_proposal": {"uniform", "sampler", "mixture"},
         "n_kernel_particles": {4, 8, 16, 32},
         "kernel_update_ratio": (0.2, 0.8),
