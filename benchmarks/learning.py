@@ -10,11 +10,13 @@ intervals. Finished runs are appended to the CSV as they come, and skipped when 
 
 import argparse
 import csv
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -59,27 +61,38 @@ def last_ent_coef(algo: str, path: Path) -> str:
     return f"{ent_coef.item():.4g}"
 
 
+def zoo_train(env: str, algo: str, seed: int, args: argparse.Namespace, folder: str, *extra: str) -> Path:
+    """
+    The zoo's own training, in a process of its own with one thread.
+
+    :return: the trained model's file
+    :raises RuntimeError: with the process's output, if it fails
+    """
+    command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
+    command += ["-n", str(args.steps), "--num-threads", "1", "--device", "cpu", "--log-interval", "-2", "-f", folder, *extra]
+    if args.hyperparams:
+        command += ["--hyperparams", *args.hyperparams]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    paths = list(Path(folder).glob(f"*/*/{env}.zip"))
+    if result.returncode != 0 or not paths:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
+    return paths[0]
+
+
 def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
     """
-    One run in its own process.
+    One run.
 
     :return: its rows, one for each evaluation
     :raises RuntimeError: with the process's output, if it fails
     """
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
-        command += ["-n", str(args.steps), "--eval-freq", str(args.steps // EVALUATIONS), "--eval-episodes", str(EPISODES)]
-        command += ["--num-threads", "1", "--device", "cpu", "--log-interval", "-2", "-f", folder]
-        if args.hyperparams:
-            command += ["--hyperparams", *args.hyperparams]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if result.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
-        (path,) = Path(folder).glob("*/*/evaluations.npz")
-        data = np.load(path)
-        ent_coef = last_ent_coef(algo, path.parent / f"{env}.zip")
+        evaluation = ["--eval-freq", str(args.steps // EVALUATIONS), "--eval-episodes", str(EPISODES)]
+        path = zoo_train(env, algo, seed, args, folder, *evaluation)
+        data = np.load(path.with_name("evaluations.npz"))
+        ent_coef = last_ent_coef(algo, path)
     common = {"env": env, "algo": algo, "label": args.label, "seed": str(seed)}
     last = {
         "seconds": f"{time.time() - start:.0f}",
@@ -93,24 +106,33 @@ def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict
     ]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train what is missing; the number of failed runs."""
-    finished = {(row["env"], row["algo"], row["label"], row["seed"]) for row in read(args.csv)}
-    runs = [
-        (env, algo, seed)
-        for env in args.env
-        for seed in range(args.first_seed, args.first_seed + args.seeds)
-        for algo in args.algo
-    ]
+def run_missing(
+    args: argparse.Namespace,
+    tasks: list[str],
+    columns: list[str],
+    train: Callable[[str, str, int, argparse.Namespace], list[dict[str, str]]],
+    summary: Callable[[list[dict[str, str]]], str],
+) -> int:
+    """
+    Train what is not in the CSV yet, and append it as it comes.
+
+    :param tasks: names in the first column
+    :param columns: of the CSV
+    :param train: makes the rows of a run from task, algorithm, seed and arguments
+    :param summary: what to print of them
+    :return: number of failed runs
+    """
+    finished = {(row[columns[0]], row["algo"], row["label"], row["seed"]) for row in read(args.csv)}
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
     lock, failures = Lock(), []
 
-    def work(env: str, algo: str, seed: int) -> None:
-        name = f"{algo} {args.label} {env} seed {seed}"
-        if (env, algo, args.label, str(seed)) in finished:
+    def work(task: str, seed: int, algo: str) -> None:
+        name = f"{algo} {args.label} {task} seed {seed}"
+        if (task, algo, args.label, str(seed)) in finished:
             print(f"{name}: already in {args.csv}", flush=True)
             return
         try:
-            rows = train(env, algo, seed, args)
+            rows = train(task, algo, seed, args)
         except RuntimeError as error:
             failures.append(name)
             print(error, flush=True)
@@ -118,15 +140,14 @@ def run(args: argparse.Namespace) -> int:
         with lock:
             new = not args.csv.exists()
             with args.csv.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
                 if new:
                     writer.writeheader()
                 writer.writerows(rows)
-        returns = " ".join(f"{float(row['mean_return']):.0f}" for row in rows)
-        print(f"{name}: {returns} ({rows[-1]['seconds']} s)", flush=True)
+        print(f"{name}: {summary(rows)} ({rows[-1]['seconds']} s)", flush=True)
 
     with ThreadPoolExecutor(args.n_jobs) as pool:
-        list(pool.map(lambda arguments: work(*arguments), runs))
+        list(pool.map(lambda arguments: work(*arguments), itertools.product(tasks, seeds, args.algo)))
     return len(failures)
 
 
@@ -152,24 +173,33 @@ def report(path: Path) -> None:
         )
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--algo", nargs="+", default=["discretesac", "dqn"], help="zoo keys")
-    parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
-    parser.add_argument("-n", "--steps", type=int, default=50_000, help="environment steps")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds")
+def add_arguments(parser: argparse.ArgumentParser, algorithms: list[str], steps: int, seeds: int, csv_name: str) -> None:
+    """The arguments that benchmarks over seeds share, with their defaults."""
+    parser.add_argument("--algo", nargs="+", default=algorithms, help="zoo keys")
+    parser.add_argument("-n", "--steps", type=int, default=steps, help="environment steps")
+    parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. learning_rate:0.01)")
     parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("discretesac.csv"))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name(csv_name))
     parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, train nothing")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
+    add_arguments(parser, ["discretesac", "dqn"], steps=50_000, seeds=10, csv_name="discretesac.csv")
     args = parser.parse_args()
     if args.report:
         report(args.csv)
         return 0
-    return run(args)
+
+    def summary(rows: list[dict[str, str]]) -> str:
+        return " ".join(f"{float(row['mean_return']):.0f}" for row in rows)
+
+    return run_missing(args, args.env, COLUMNS, train, summary)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,17 @@ to the CSV as they come, and skipped when the same command is given again::
 """
 
 import argparse
-import csv
 import json
-import os
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 
 import gymnasium as gym
 import numpy as np
 import torch as th
-from learning import VERSIONS, read
+from learning import VERSIONS, add_arguments, read, run_missing, zoo_train
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -83,9 +79,9 @@ def measure_goals(model: BaseAlgorithm, env_kwargs: dict) -> dict:
     }
 
 
-def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> dict[str, str]:
+def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
     """
-    One run in its own process.
+    One run.
 
     :return: its row
     :raises RuntimeError: with the process's output, if it fails
@@ -93,75 +89,32 @@ def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> dict[str
     env, env_kwargs = TASKS[task]
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
-        command += ["-n", str(args.steps), "--eval-freq", "-1", "--num-threads", "1", "--device", "cpu"]
-        command += ["--log-interval", "-2", "-f", folder]
+        extra = ["--eval-freq", "-1"]
         if algo == "sac":
-            command += ["-conf", str(Path(__file__).with_name("sac.yml"))]
+            extra += ["-conf", str(Path(__file__).with_name("sac.yml"))]
         if env_kwargs:
-            command += ["--env-kwargs", *(f"{key}:{value}".replace(" ", "") for key, value in env_kwargs.items())]
-        if args.hyperparams:
-            command += ["--hyperparams", *args.hyperparams]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        path, *_ = [*Path(folder).glob(f"*/*/{env}.zip"), None]
-        if result.returncode != 0 or path is None:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{result.stdout[-3000:]}")
+            extra += ["--env-kwargs", *(f"{key}:{value}".replace(" ", "") for key, value in env_kwargs.items())]
+        path = zoo_train(env, algo, seed, args, folder, *extra)
         model = (SAC if algo == "sac" else ALGORITHMS[algo][0]).load(path, device="cpu")
         if args.save is not None:
             args.save.mkdir(parents=True, exist_ok=True)
-            path.rename(args.save / f"{task}_{algo}{args.label and '_' + args.label}_{seed}.zip")
+            shutil.move(path, args.save / f"{'_'.join(filter(None, [task, algo, args.label, str(seed)]))}.zip")
     seconds = time.time() - start
     th.manual_seed(seed)
     measures = (measure_bandit if env == "MixtureBandit-v0" else measure_goals)(model, env_kwargs)
-    return {
-        "task": task,
-        "algo": algo,
-        "label": args.label,
-        "seed": str(seed),
-        "steps": str(model.num_timesteps),
-        "measures": json.dumps(measures),
-        "seconds": f"{seconds:.0f}",
-        "hyperparams": " ".join(args.hyperparams),
-        "versions": VERSIONS,
-    }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Train what is missing; the number of failed runs."""
-    th.set_num_threads(1)
-    finished = {(row["task"], row["algo"], row["label"], row["seed"]) for row in read(args.csv)}
-    runs = [
-        (task, algo, seed)
-        for task in args.task
-        for seed in range(args.first_seed, args.first_seed + args.seeds)
-        for algo in args.algo
+    return [
+        {
+            "task": task,
+            "algo": algo,
+            "label": args.label,
+            "seed": str(seed),
+            "steps": str(model.num_timesteps),
+            "measures": json.dumps(measures),
+            "seconds": f"{seconds:.0f}",
+            "hyperparams": " ".join(args.hyperparams),
+            "versions": VERSIONS,
+        }
     ]
-    lock, failures = Lock(), []
-
-    def work(task: str, algo: str, seed: int) -> None:
-        name = f"{task} {algo} {args.label} seed {seed}"
-        if (task, algo, args.label, str(seed)) in finished:
-            print(f"{name}: already in {args.csv}", flush=True)
-            return
-        try:
-            row = train(task, algo, seed, args)
-        except RuntimeError as error:
-            failures.append(name)
-            print(error, flush=True)
-            return
-        with lock:
-            new = not args.csv.exists()
-            with args.csv.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-        print(f"{name}: {row['measures']} ({row['seconds']} s)", flush=True)
-
-    with ThreadPoolExecutor(args.n_jobs) as pool:
-        list(pool.map(lambda arguments: work(*arguments), runs))
-    return len(failures)
 
 
 def report(path: Path) -> None:
@@ -177,21 +130,14 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--algo", nargs="+", default=["sql", "sac"], help="zoo keys")
-    parser.add_argument("-n", "--steps", type=int, default=20_000, help="environment steps")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. ent_coef:0.5)")
-    parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
     parser.add_argument("--save", type=Path, help="folder for the trained models")
-    parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("multimodal.csv"))
-    parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, train nothing")
+    add_arguments(parser, ["sql", "sac"], steps=20_000, seeds=5, csv_name="multimodal.csv")
     args = parser.parse_args()
+    th.set_num_threads(1)
     if args.report:
         report(args.csv)
         return 0
-    return run(args)
+    return run_missing(args, args.task, COLUMNS, train, lambda rows: rows[0]["measures"])
 
 
 if __name__ == "__main__":
