@@ -307,3 +307,40 @@ def test_fine_tuning_of_a_composition_and_of_a_loaded_model(tmp_path):
 def test_fine_tuning_with_other_spaces(env):
     with pytest.raises(ValueError, match=r"`env` must have the models' (action|observation)_space"):
         fine_tune(make_model(BOX, steps=0), env)
+
+
+def test_batch_norm_of_the_critics_stays_as_it_is():
+    """Training the sampler neither uses nor gathers statistics of its batches in the critics."""
+    model = make_model(BOX, policy_kwargs={"net_arch": [16], "features_extractor_class": toys.BatchNormExtractor})
+    expected = model.critic.state_dict()
+    composed = compose([model], gradient_steps=5)
+    state = composed.critic.critics[0].state_dict()
+    assert all(th.equal(value, expected[name]) for name, value in state.items())
+    assert any("running_mean" in name for name in state)
+    assert not composed.critic.training and not composed.actor.training
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (5, 2), (3,), ()], ids=str)
+def test_observations_of_a_wrong_shape(shape):
+    with pytest.raises(ValueError, match=r"`observations` must have the shape \(S, \*\(3,\)\) with S > 0, not \("):
+        compose([make_model(BOX)], observations=np.zeros(shape, dtype=np.float32))
+
+
+def test_observations_of_a_wrong_kind():
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
+    model = make_model(BOX, space, "MultiInputPolicy")
+    good = {"a": np.zeros((4, 2), dtype=np.float32), "b": np.zeros(4, dtype=np.int64)}
+    compose([model], observations=good, gradient_steps=2)
+    for bad in (good["a"], {"a": good["a"]}):
+        with pytest.raises(ValueError, match="`observations` must be states of Dict"):
+            compose([model], observations=bad)
+    with pytest.raises(ValueError, match=r"`observations\['b'\]` must have the shape"):
+        compose([model], observations={**good, "b": np.zeros((4, 2), dtype=np.int64)})
+
+
+def test_a_temperature_that_has_fallen_to_0_is_not_taken_over():
+    model = make_model(BOX, ent_coef="lin_0.5", steps=40)
+    model.policy.ent_coef.zero_()
+    with pytest.raises(ValueError, match="`ent_coef` must be given for models whose temperature has fallen to 0"):
+        compose([model])
+    assert compose([model], ent_coef=0.2, gradient_steps=2).policy.ent_coef.item() == pytest.approx(0.2)

@@ -1,5 +1,6 @@
 """New models from trained ones: composition of their Q-functions, and fine-tuning on another task."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -130,6 +131,7 @@ def _new_model(like: SoftQLearning, policy: type[SoftQPolicy], env: GymEnv | str
     renamed = {"stats_window_size": "_stats_window_size"}
     names = [name for name in inspect.signature(SoftQLearning.__init__).parameters if name not in ("self", "policy", "env")]
     arguments = {name: getattr(like, renamed.get(name, name)) for name in names if name != "_init_setup_model"}
+    arguments |= {name: copy.deepcopy(arguments[name]) for name in ("action_noise", "policy_kwargs")}
     arguments["replay_buffer_kwargs"] = dict(like.replay_buffer_kwargs)
     with_n_steps = like.replay_buffer_class is NStepReplayBuffer and like.n_steps > 1
     if with_n_steps or like.replay_buffer_class in (ReplayBuffer, DictReplayBuffer):
@@ -184,8 +186,9 @@ def compose(
     actions that is all; for ``Box`` actions its sampling network is trained on states that the models have seen.
     The result is a model like any other: it predicts, saves, loads, and may go on learning.
 
-    :param models: trained models with the same spaces, which stay as they are
-    :param weights: one for each; 1 / number of models if ``None``
+    :param models: trained models with the same spaces, which stay as they are. Models whose environment had a
+        ``VecNormalize`` must still have it, and one that they share: their networks know observations in its units.
+    :param weights: any number for each (a negative one avoids what a model seeks); 1 / number of models if ``None``
     :param env: environment of the new model, with the same spaces; that of the first model if ``None``
     :param observations: (S, ...) states to train the sampling network on, as the models see them (normalized, if they are);
         those in the models' replay buffers if ``None``
@@ -217,6 +220,8 @@ def compose(
     ent_coefs = [model.policy.ent_coef.item() for model in models]
     if "ent_coef" not in kwargs and not np.allclose(ent_coefs, ent_coefs[0], rtol=1e-4):
         raise ValueError(f"`ent_coef` must be given for models whose temperatures differ: {ent_coefs}")
+    if "ent_coef" not in kwargs and first.ent_coef_schedule is not None and ent_coefs[0] == 0:
+        raise ValueError("`ent_coef` must be given for models whose temperature has fallen to 0")
     components = [
         {"policy_class": type(model.policy), "kwargs": model.policy._get_constructor_parameters(), "ent_coef": ent_coef}
         for model, ent_coef in zip(models, ent_coefs, strict=True)
@@ -248,8 +253,13 @@ def _train_sampler(
     buffers = [(model.replay_buffer, model.get_vec_normalize_env()) for model in models]
     if observations is None and any(buffer is None or buffer.size() == 0 for buffer, _ in buffers):
         raise ValueError("`observations` must be states to train on, not None, for models with an empty replay buffer")
+    if observations is not None:
+        _check_observations(observations, composed.observation_space)
     assert composed.policy.actor is not None
     optimizer = composed.policy.actor.optimizer
+    # The critics are what they were: their batch norm neither uses nor gathers statistics of these batches
+    composed.policy.set_training_mode(False)
+    composed.policy.actor.set_training_mode(True)
     for step in range(gradient_steps):
         if observations is None:
             buffer, normalizer = buffers[step % len(buffers)]
@@ -262,3 +272,22 @@ def _train_sampler(
             batch = obs_as_tensor(observations[rows], composed.device)
         loss, _ = composed._stein_loss(batch, composed.policy.ent_coef)
         composed._optimize(optimizer, loss)
+    composed.policy.set_training_mode(False)
+
+
+def _check_observations(observations: np.ndarray | dict[str, np.ndarray], space: spaces.Space) -> None:
+    """
+    :param observations: (S, ...) states, or a dictionary of these
+    :param space: what they are of
+    :raises ValueError: if they are of another shape, or none
+    """
+    arrays = observations if isinstance(space, spaces.Dict) else {"": observations}
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    if not isinstance(arrays, dict) or arrays.keys() != parts.keys():
+        raise ValueError(f"`observations` must be states of {space}, not {observations!r}")
+    for key, part in parts.items():
+        shape = np.asarray(arrays[key]).shape
+        # Replay buffers hold Discrete observations as (S, 1)
+        if len(shape) == 0 or shape[0] == 0 or shape[1:] not in (part.shape, part.shape or (1,)):
+            name = f"observations[{key!r}]" if key else "observations"
+            raise ValueError(f"`{name}` must have the shape (S, *{part.shape}) with S > 0, not {shape}")

@@ -196,7 +196,7 @@ class SoftQPolicy(MaxEntPolicy):
         noise = self.predict_noise.expand(len(features), -1, -1)
         actions = th.tanh(self.actor.unsquashed_of_features(features, noise))  # (B, N, d)
         best = self.critic.q_particles(self.critic.particle_features(observation), actions).argmax(dim=1)
-        return actions[th.arange(len(actions)), best]
+        return actions[th.arange(len(actions), device=actions.device), best]
 
 
 MlpPolicy = SoftQPolicy
