@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,16 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def write(path: Path, columns: list[str], rows: list[dict[str, Any]], append: bool = False) -> None:
+    """Write a CSV, or append to what it holds."""
+    new = not append or not path.exists()
+    with path.open("w" if new else "a", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def last_ent_coef(algo: str, path: Path) -> str:
@@ -138,12 +149,7 @@ def run_missing(
             print(error, flush=True)
             return
         with lock:
-            new = not args.csv.exists()
-            with args.csv.open("a", newline="") as file:
-                writer = csv.DictWriter(file, columns, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerows(rows)
+            write(args.csv, columns, rows, append=True)
         print(f"{name}: {summary(rows)} ({rows[-1]['seconds']} s)", flush=True)
 
     with ThreadPoolExecutor(args.n_jobs) as pool:

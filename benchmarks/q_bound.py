@@ -6,12 +6,12 @@ no Q can exceed, (1 + alpha log 2) / (1 - gamma)::
 """
 
 import argparse
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
 import torch as th
+from learning import write
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -75,10 +75,7 @@ def main() -> None:
             model = SoftQLearning("MlpPolicy", env, seed=seed, buffer_size=100_000, **{**parameters, **SETTINGS[setting]})
             model.learn(STEPS, callback=Measure(setting, seed, rows))
     if args.csv is not None:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write(args.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ What limits the policy: the linear path of the sampler, the bandwidth of the ker
 """
 
 import argparse
-import csv
 import itertools
 import time
 from pathlib import Path
 
 import gymnasium as gym
 import torch as th
+from learning import write
 from multimodal import TASKS, measure_bandit
 
 from sb3_maxent import SoftQLearning
@@ -97,10 +97,7 @@ def main() -> None:
         rows.append(train(task, *setting, seed, args.steps))
         print(" ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
     if args.csv is not None:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write(args.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from plot_multigoal import draw_trajectories
+from plot_multigoal import draw_trajectories, play
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -25,14 +25,7 @@ REWARDS = {"goals 0 and 1": [100.0, 100.0, 0.0, 0.0], "goals 2 and 3": [0.0, 0.0
 def goals_reached(model: BaseAlgorithm, n_episodes: int = 200) -> dict[str, float]:
     """Share of the episodes that end at each goal; actions are sampled."""
     env = gym.make("MultiGoal-v0")
-    goals = []
-    for seed in range(n_episodes):
-        observation, _ = env.reset(seed=seed)
-        done = False
-        while not done:
-            observation, _, terminated, truncated, info = env.step(model.predict(observation)[0])
-            done = terminated or truncated
-        goals.append(info["goal"])
+    goals = [play(model, env, seed)["goal"] for seed in range(n_episodes)]
     return {str(goal): goals.count(goal) / n_episodes for goal in sorted(set(goals), key=str)}
 
 

@@ -24,6 +24,16 @@ ALGORITHMS = {"sql": SoftQLearning, "sac": SAC}
 ENV = "MultiGoal-v0"
 
 
+def play(model: BaseAlgorithm, env: gym.Env, seed: int) -> dict:
+    """One episode with sampled actions; the last step's info."""
+    observation, info = env.reset(seed=seed)
+    done = False
+    while not done:
+        observation, _, terminated, truncated, info = env.step(model.predict(observation)[0])
+        done = terminated or truncated
+    return info
+
+
 def draw_trajectories(model: BaseAlgorithm, axes: Axes, n_episodes: int = 20, **env_kwargs: object) -> None:
     """Episodes with sampled actions, over the contours of the reward for where the point is."""
     env = gym.make(ENV, **env_kwargs)
@@ -31,11 +41,7 @@ def draw_trajectories(model: BaseAlgorithm, axes: Axes, n_episodes: int = 20, **
     grid = np.stack(np.meshgrid(*[np.linspace(low, high, 80)] * 2), axis=-1)
     axes.contour(grid[..., 0], grid[..., 1], env.unwrapped.reward_at(grid.reshape(-1, 2)).reshape(80, 80), 20, alpha=0.3)
     for seed in range(n_episodes):
-        observation, _ = env.reset(seed=seed)
-        done = False
-        while not done:
-            observation, _, terminated, truncated, _ = env.step(model.predict(observation)[0])
-            done = terminated or truncated
+        play(model, env, seed)
         axes.plot(*np.array(env.unwrapped.trajectory).T, "b-", linewidth=0.8)
     axes.plot(*env.unwrapped.goals.T, "ro", markersize=8)
     axes.plot(*env.unwrapped.probe_states.T, "kx", markersize=8)

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_maxent.common.particles import ParticleCritic, first_states, n_states_of, particle_forward
+from sb3_maxent.common.particles import ParticleCritic, n_states_of, particle_forward
 
 OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))
 
@@ -86,8 +86,3 @@ def test_values_are_those_of_the_critics():
 def test_batches():
     observations = {"a": th.arange(6).view(3, 2), "b": th.arange(3)}
     assert n_states_of(observations) == 3 and n_states_of(observations["a"]) == 3
-    assert {key: value.tolist() for key, value in first_states(observations, 2).items()} == {
-        "a": [[0, 1], [2, 3]],
-        "b": [0, 1],
-    }
-    assert first_states(observations["a"], 1).tolist() == [[0, 1]]

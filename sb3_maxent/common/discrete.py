@@ -45,9 +45,7 @@ class CategoricalHeads(nn.Module):
         :param logits: (B, A)
         :return: (B, A) log-probabilities, normalized component by component
         """
-        if len(self.nvec) == 1:
-            return th.log_softmax(logits, dim=1)
-        return th.cat([th.log_softmax(part, dim=1) for part in logits.split(self.nvec, dim=1)], dim=1)
+        return self._by_component(lambda part: th.log_softmax(part, dim=1), logits)
 
     def boltzmann_log_probs(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:
         """
@@ -57,7 +55,13 @@ class CategoricalHeads(nn.Module):
         :param ent_coef: the temperature alpha
         :return: (B, A)
         """
-        return th.cat([boltzmann_log_probs(part, ent_coef) for part in q_values.split(self.nvec, dim=-1)], dim=-1)
+        return self._by_component(lambda part: boltzmann_log_probs(part, ent_coef), q_values)
+
+    def _by_component(self, function: Callable[[th.Tensor], th.Tensor], values: th.Tensor) -> th.Tensor:
+        """A function of each component's part (B, n) of the values (B, A), side by side again."""
+        if len(self.nvec) == 1:
+            return function(values)
+        return th.cat([function(part) for part in values.split(self.nvec, dim=1)], dim=1)
 
     def soft_maximum(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:
         """

@@ -51,15 +51,6 @@ def n_states_of(obs: PyTorchObs) -> int:
     return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
 
 
-def first_states(obs: PyTorchObs, n_states: int) -> PyTorchObs:
-    """
-    :param obs: batch of B observations
-    :param n_states: how many to keep
-    :return: batch of the first ones
-    """
-    return {key: value[:n_states] for key, value in obs.items()} if isinstance(obs, dict) else obs[:n_states]
-
-
 class ParticleCritic(ContinuousCritic):
     """SB3's critics for continuous actions, which can also judge many actions for each state."""
 
@@ -98,8 +89,8 @@ class ParticleCritic(ContinuousCritic):
     def _relu_q_gradient(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         """The same for networks of linear layers and ReLUs, going back through the smaller critic of each particle only."""
         values, activations = [], []
-        for q_net in self.q_networks:
-            first, *linears = [layer for layer in q_net if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
+        stacks = [[layer for layer in q_net.children() if isinstance(layer, nn.Linear)] for q_net in self.q_networks]
+        for first, *linears in stacks:
             hidden = [_first_layer(first, features, actions)]
             for linear in linears:
                 hidden.append(linear(hidden[-1].relu_()))
@@ -107,9 +98,8 @@ class ParticleCritic(ContinuousCritic):
             activations.append(hidden)
         smallest = th.cat(values, dim=1).argmin(dim=1)
         gradient = actions.new_empty(len(smallest), actions.shape[2])
-        for index, (q_net, hidden) in enumerate(zip(self.q_networks, activations, strict=True)):
+        for index, ((first, *linears), hidden) in enumerate(zip(stacks, activations, strict=True)):
             rows = (smallest == index).nonzero().squeeze(1)
-            first, *linears = [layer for layer in q_net if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
             backward = actions.new_ones(len(rows), 1)
             for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
                 backward = (backward @ linear.weight).mul_(active[rows] > 0)

@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.particles import first_states, n_states_of
+from sb3_maxent.common.particles import n_states_of
 from sb3_maxent.functional import (
     categorical_entropy,
     importance_soft_value,
@@ -328,26 +328,25 @@ class SoftQLearning(MaxEntAlgorithm):
         if n_sampled == 0:
             return actions, log_density
         # Each half is weighted by its own density, so that both are unbiased estimates of exp(V / alpha)
-        u, sampled_density = self._sample_with_density(observations, n_sampled)
+        features = self.policy.actor.extract_features(observations, self.policy.actor.features_extractor)
+        u, sampled_density = self._sample_with_density(features, n_sampled)
         return th.cat([actions, th.tanh(u)], dim=1), th.cat([log_density, sampled_density], dim=1)
 
-    def _sample_with_density(self, observations: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
+    def _sample_with_density(self, features: th.Tensor, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
         """
         Samples of the network with the log-densities of their actions, by the Jacobian of noise -> action.
 
-        :param observations: batch of B observations
+        :param features: (B, F) the actor's features of the observations
         :param n_samples: N
         :return: (B, N, d) samples before tanh, and (B, N), without gradient
         """
         actor = self.policy.actor
         assert actor is not None
-        noise = actor.draw_noise(n_states_of(observations), n_samples)
+        noise = actor.draw_noise(len(features), n_samples)
         log_density = -0.5 * (noise**2 + math.log(2 * math.pi)).sum(dim=2)
-        with th.no_grad():
-            features = actor.extract_features(observations, actor.features_extractor)
         with th.enable_grad():
             noise.requires_grad_()
-            u = actor.unsquashed_of_features(features, noise)
+            u = actor.unsquashed_of_features(features.detach(), noise)
             log_density = log_density - log_abs_det_jacobian(u, noise)
         u = u.detach()
         return u, log_density - log_det_tanh(u)
@@ -376,9 +375,8 @@ class SoftQLearning(MaxEntAlgorithm):
         loss = 0.5 * ((updated - goal) ** 2).sum(dim=2).mean()
         if not self._has_density:
             return loss, None
-        if self.log_ent_coef is None:
-            observations = first_states(observations, N_STATES_FOR_THE_LOG)
-        _, log_density = self._sample_with_density(observations, 1)
+        n_states = N_STATES_FOR_THE_LOG if self.log_ent_coef is None else len(features)
+        _, log_density = self._sample_with_density(features[:n_states], 1)
         return loss, -log_density
 
     # ------------------------------------------------------------------ discrete actions
