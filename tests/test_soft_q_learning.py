@@ -542,3 +542,38 @@ def test_temperature_given_on_loading(path, tmp_path):
     best = model.predict(observations, deterministic=True)[0]
     np.testing.assert_array_equal(loaded.predict(observations)[0], best)
     assert (model.predict(observations)[0] != best).any()
+
+
+@pytest.mark.parametrize("noise_dim", [1, 2, 5])
+def test_fresh_sampler_spreads_along_its_linear_path(noise_dim):
+    """Without the path the first samples lie close together, and all of them end in one mode (benchmarks/sampler.py)."""
+    model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), seed=0, policy_kwargs={"noise_dim": noise_dim})
+    weight = model.actor.linear_path.weight.detach()
+    if noise_dim == 2:
+        assert th.equal(weight, th.eye(2))
+    smaller = weight @ weight.t() if noise_dim >= 2 else weight.t() @ weight
+    th.testing.assert_close(smaller, th.eye(min(noise_dim, 2)))
+    with th.no_grad():
+        u = model.actor.unsquashed(th.zeros(1, 3), model.actor.draw_noise(1, 2000))
+    assert th.linalg.matrix_norm(u[0].T.cov(), ord=2) > 0.7
+
+
+def test_entropy_of_the_batch_by_autograd():
+    """The entropies beside the Stein loss are those of the states that they stand for."""
+    model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), ent_coef="auto", policy_kwargs={"net_arch": [16]})
+    with th.no_grad():
+        for parameter in model.actor.net.parameters():
+            parameter.mul_(3)
+    observations = 2 * th.randn(6, 3, generator=th.Generator().manual_seed(0))
+    th.manual_seed(1)
+    _, entropies = model._stein_loss(observations, th.tensor(0.2))
+    th.manual_seed(1)
+    model.actor.draw_noise(6, model.n_kernel_particles)
+    for observation, noise, entropy in zip(observations, model.actor.draw_noise(6, 1), entropies, strict=True):
+
+        def sample(row, observation=observation):
+            return th.tanh(model.actor.unsquashed(observation.unsqueeze(0), row.view(1, 1, 2))).flatten()
+
+        jacobian = th.autograd.functional.jacobian(sample, noise.flatten())
+        normal = th.distributions.Normal(0.0, 1.0).log_prob(noise).sum()
+        th.testing.assert_close(entropy.squeeze(), jacobian.det().abs().log() - normal, rtol=1e-3, atol=1e-3)
