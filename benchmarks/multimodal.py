@@ -1,13 +1,15 @@
 """
 Policies with several modes, against exact solutions: MixtureBandit-v0 (KL divergence to the optimal policy, share of
-each mode) and MultiGoal-v0 (share of episodes that reach each goal), with the RL Zoo's training.
+each mode), MultiGoal-v0 and MultiGoalMaxEnt-v0 (share of episodes that reach each goal), with the RL Zoo's training.
 
-Each run is one process, ``python -m sb3_maxent.zoo train``, with the hyperparameters of hyperparams/sql.yml, or of
+Each run is one process, ``python -m sb3_maxent.zoo train``, with the hyperparameters of hyperparams/ALGO.yml, or of
 benchmarks/sac.yml for SB3's SAC. Its last policy is sampled (20000 actions, 200 episodes). Finished runs are appended
 to the CSV as they come, and skipped when the same command is given again::
 
-    python benchmarks/multimodal.py --task bandit-3 bandit-4 multigoal --algo sql sac --seeds 5
+    python benchmarks/multimodal.py --task bandit-3 bandit-4 multigoal multigoal-maxent --algo s2ac sql sac --seeds 5
     python benchmarks/multimodal.py --report
+
+With ``--save FOLDER`` the models are kept, and benchmarks/multigoal_probe.py can look at them.
 """
 
 import argparse
@@ -36,6 +38,7 @@ TASKS: dict[str, tuple[str, dict]] = {
     "bandit-3": ("MixtureBandit-v0", THREE),
     "bandit-4": ("MixtureBandit-v0", {}),
     "multigoal": ("MultiGoal-v0", {}),
+    "multigoal-maxent": ("MultiGoalMaxEnt-v0", {}),
 }
 COLUMNS = ["task", "algo", "label", "seed", "steps", "measures", "seconds", "hyperparams", "versions"]
 
@@ -55,28 +58,39 @@ def measure_bandit(model: BaseAlgorithm, env_kwargs: dict) -> dict:
     }
 
 
-def measure_goals(model: BaseAlgorithm, env_kwargs: dict) -> dict:
-    """Shares of the episodes that reach each goal, their lengths and returns; actions are sampled."""
-    env = make_vec_env("sb3_maxent:MultiGoal-v0", n_envs=20, seed=10_000, env_kwargs=env_kwargs)
+def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
+    """
+    Shares of the episodes that reach each goal, their lengths and returns; actions are sampled. With obstacles, also the
+    share of the episodes that touch one, and of these the share that reaches a goal.
+    """
+    env = make_vec_env(f"sb3_maxent:{env_id}", n_envs=20, seed=10_000, env_kwargs=env_kwargs)
     episodes: list[dict] = []
     observations = env.reset()
     # The same number from each environment: short episodes would be counted more often otherwise
-    counts = np.zeros(env.num_envs, dtype=int)
+    counts, blocked = np.zeros(env.num_envs, dtype=int), np.zeros(env.num_envs, dtype=bool)
     while counts.min() < N_EPISODES // env.num_envs:
+        last = observations
         observations, _, dones, infos = env.step(model.predict(observations, deterministic=False)[0])
+        blocked |= ~dones & (observations == last).all(axis=1)  # only an obstacle keeps the point where it is
         for index in np.flatnonzero(dones):
             if counts[index] < N_EPISODES // env.num_envs:
-                episodes.append(infos[index])
+                episodes.append({**infos[index], "blocked": blocked[index]})
                 counts[index] += 1
+            blocked[index] = False
     goals = [info["goal"] for info in episodes]
-    shares = [goals.count(f"goal {index}") / len(goals) for index in range(4)]
+    n_goals = len(env.get_attr("goals")[0])
+    shares = [goals.count(f"goal {index}") / len(goals) for index in range(n_goals)]
     lengths, returns = ([info["episode"][key] for info in episodes] for key in ("l", "r"))
-    return {
+    measures = {
         "success": round(sum(shares), 4),
         "shares": shares,
         "length": round(float(np.mean(lengths)), 2),
         "return": round(float(np.mean(returns)), 3),
     }
+    if "obstacles" in env_kwargs:
+        escaped = [info["is_success"] for info in episodes if info["blocked"]]
+        measures |= {"blocked": len(escaped) / len(episodes), "escaped": float(np.mean(escaped)) if escaped else None}
+    return measures
 
 
 def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
@@ -101,7 +115,7 @@ def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dic
             shutil.move(path, args.save / f"{'_'.join(filter(None, [task, algo, args.label, str(seed)]))}.zip")
     seconds = time.time() - start
     th.manual_seed(seed)
-    measures = (measure_bandit if env == "MixtureBandit-v0" else measure_goals)(model, env_kwargs)
+    measures = measure_bandit(model, env_kwargs) if env == "MixtureBandit-v0" else measure_goals(model, env, env_kwargs)
     return [
         {
             "task": task,
@@ -131,7 +145,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--save", type=Path, help="folder for the trained models")
-    add_arguments(parser, ["sql", "sac"], steps=20_000, seeds=5, csv_name="multimodal.csv")
+    add_arguments(parser, ["s2ac", "sql", "sac"], steps=20_000, seeds=5, csv_name="multimodal.csv")
     args = parser.parse_args()
     th.set_num_threads(1)
     if args.report:

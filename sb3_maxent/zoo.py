@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
-from sb3_maxent import DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
 
 if TYPE_CHECKING:
     import optuna
@@ -163,11 +163,37 @@ def sample_sql_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additi
     return _sample_params(trial, additional_args, params)
 
 
+def sample_s2ac_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+    """
+    Sample the hyperparameters of S2AC.
+
+    :param trial: the trial to draw from
+    :param n_actions: number of action dimensions (not used)
+    :param n_envs: number of environments (not used)
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :return: arguments for the algorithm
+    """
+    params: dict[str, Any] = {
+        "ent_coef": trial.suggest_float("ent_coef", 1e-3, 10.0, log=True),
+        "n_critics": trial.suggest_int("n_critics", 1, 2),
+        # A gradient step costs about batch size x particles x steps: at most about three times the default here
+        "n_particles_pow": trial.suggest_int("n_particles_pow", 2, 4),
+        "n_svgd_steps": trial.suggest_int("n_svgd_steps", 1, 5),
+        "svgd_step_size": trial.suggest_float("svgd_step_size", 0.05, 1.0, log=True),
+        "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", ["median", "mean", "number"]),
+        "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 1e-2, 3.0, log=True),
+        "start_std": trial.suggest_float("start_std", 0.2, 1.5, log=True),
+        "behavior_policy": trial.suggest_categorical("behavior_policy", ["random", "softmax"]),
+    }
+    return _sample_params(trial, additional_args, params)
+
+
 # ---------------------------------------------------------------------- registration
 
 # zoo key (also the name of the hyperparameter file): class, sampler of hyperparameters
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Callable[..., dict[str, Any]]]] = {
     "discretesac": (DiscreteSAC, sample_discretesac_params),
+    "s2ac": (S2AC, sample_s2ac_params),
     "sql": (SoftQLearning, sample_sql_params),
 }
 

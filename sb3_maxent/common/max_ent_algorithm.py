@@ -20,6 +20,7 @@ from stable_baselines3.common.type_aliases import (
     PyTorchObs,
     ReplayBufferSamples,
     Schedule,
+    TensorDict,
 )
 from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, get_parameters_by_name, polyak_update
 from torch.nn import functional as F
@@ -160,6 +161,12 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         assert isinstance(loss, th.Tensor)  # for the type checker
         return loss
 
+    def _diagnostics(self) -> dict[str, th.Tensor]:
+        """
+        :return: further scalars to log under ``train/``, the same names after each gradient step
+        """
+        return {}
+
     def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
         """
         Target entropy state by state; the same for all states by default.
@@ -210,6 +217,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
         self.target_entropy = float(self.target_entropy)
         self._setup_ent_coef()
+        self._tell_policy(self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp())
 
     def _setup_ent_coef(self) -> None:
         """Create the temperature: a loose tensor, which SB3 restores in place on loading."""
@@ -243,6 +251,15 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         else:
             raise ValueError(f"{expected}, not {self.ent_coef!r}")
         self.ent_coef_tensor = th.tensor(self._scheduled_ent_coef(), device=self.device)
+
+    def _tell_policy(self, ent_coef: th.Tensor) -> None:
+        """
+        Give the policy the temperature that it acts by.
+
+        :param ent_coef: the temperature
+        """
+        if self.policy.acts_by_ent_coef:
+            self.policy.ent_coef.copy_(ent_coef.squeeze())
 
     def _scheduled_ent_coef(self) -> float:
         """
@@ -287,6 +304,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
             ent_coef = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
             metrics["ent_coef"].append(ent_coef)
+            self._tell_policy(ent_coef)
 
             with th.no_grad():
                 next_values = self._soft_value(replay_data.next_observations, ent_coef)
@@ -314,6 +332,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
                 self._optimize(self.ent_coef_optimizer, ent_coef_loss)
                 self._clamp_ent_coef()
 
+            for name, value in self._diagnostics().items():
+                metrics[name].append(value)
             self._update_targets()
             self._n_updates += 1
 
@@ -460,6 +480,21 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         super().set_random_seed(seed)
         if seed != self.seed:
             self._rng_state = None
+
+    def set_parameters(
+        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """
+        Load parameters from a file or a dictionary, see :class:`stable_baselines3.common.base_class.BaseAlgorithm`.
+        A fixed temperature stays the model's own, also where ``load(path, ent_coef=...)`` changes it.
+
+        :param load_path_or_dict: location of the saved data, or what ``get_parameters()`` returned
+        :param exact_match: whether all parameters must be there
+        :param device: device on which the code should run
+        """
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        if self.log_ent_coef is None and self.ent_coef_schedule is None:
+            self._tell_policy(th.tensor(self._scheduled_ent_coef()))
 
     def _excluded_save_params(self) -> list[str]:
         names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "_finite_guard"]

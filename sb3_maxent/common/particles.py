@@ -79,14 +79,25 @@ class ParticleCritic(ContinuousCritic):
         :param actions: (B, N, d) actions in [-1, 1]
         :return: (B, N, d) without gradient
         """
+        return self.q_and_gradient(features, actions)[1]
+
+    def q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :meth:`q_particles` and :meth:`q_gradient` in one.
+
+        :param features: (B, F) of :meth:`particle_features`
+        :param actions: (B, N, d) actions in [-1, 1]
+        :return: (B, N) and (B, N, d), both without gradient
+        """
         if all(_is_relu_net(q_net) for q_net in self.q_networks):
-            return self._relu_q_gradient(features, actions)
+            return self._relu_q_and_gradient(features, actions)
         with th.enable_grad():
             actions = actions.detach().requires_grad_()
-            return th.autograd.grad(self.q_particles(features, actions).sum(), actions)[0]
+            values = self.q_particles(features, actions)
+            return values.detach(), th.autograd.grad(values.sum(), actions)[0]
 
     @th.no_grad()
-    def _relu_q_gradient(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def _relu_q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """The same for networks of linear layers and ReLUs, going back through the smaller critic of each particle only."""
         values, activations = [], []
         stacks = [[layer for layer in q_net.children() if isinstance(layer, nn.Linear)] for q_net in self.q_networks]
@@ -96,12 +107,14 @@ class ParticleCritic(ContinuousCritic):
                 hidden.append(linear(hidden[-1].relu_()))
             values.append(hidden.pop())
             activations.append(hidden)
-        smallest = th.cat(values, dim=1).argmin(dim=1)
+        smallest_values, smallest = th.cat(values, dim=1).min(dim=1)
         gradient = actions.new_empty(len(smallest), actions.shape[2])
         for index, ((first, *linears), hidden) in enumerate(zip(stacks, activations, strict=True)):
             rows = (smallest == index).nonzero().squeeze(1)
             backward = actions.new_ones(len(rows), 1)
             for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
-                backward = (backward @ linear.weight).mul_(active[rows] > 0)
+                # The backward pass of ReLU; before the last layer backward is 1, and no product is needed
+                backward = linear.weight.expand(len(rows), -1) if backward.shape[1] == 1 else backward @ linear.weight
+                backward = th.ops.aten.threshold_backward(backward, active.index_select(0, rows), 0)
             gradient[rows] = backward @ first.weight[:, features.shape[1] :]
-        return gradient.view_as(actions)
+        return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)

@@ -39,7 +39,10 @@ class MaxEntPolicy(BasePolicy):
     actor: BaseModel | None
     critic: BaseModel
     critic_target: BaseModel
+    ent_coef: th.Tensor
 
+    # Whether acting depends on the temperature, which the policy then keeps as a buffer ``ent_coef``
+    acts_by_ent_coef: ClassVar[bool] = False
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
     def __init__(
@@ -89,6 +92,8 @@ class MaxEntPolicy(BasePolicy):
             "share_features_extractor": share_features_extractor,
         }
         self._build(lr_schedule)
+        if self.acts_by_ent_coef:
+            self.register_buffer("ent_coef", th.zeros((), device=self.device))
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel | None:
         """

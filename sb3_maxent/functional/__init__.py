@@ -13,11 +13,13 @@ from sb3_maxent.functional.squash import log_abs_det_jacobian, log_det_tanh, uns
 from sb3_maxent.functional.stein_entropy import (
     exact_log_density_change,
     log_density_change,
+    stein_direction_and_jacobian,
     stein_jacobian,
     stein_trace,
     step_ratio,
 )
 from sb3_maxent.functional.svgd import clip_norm, energy_gradient, squashed_gradient, stein_direction, svgd_step
+from sb3_maxent.functional.truncated_normal import truncated_normal_icdf, truncated_normal_log_prob
 
 __all__ = [
     "bandwidth",
@@ -38,9 +40,12 @@ __all__ = [
     "squared_distances",
     "squashed_gradient",
     "stein_direction",
+    "stein_direction_and_jacobian",
     "stein_jacobian",
     "stein_trace",
     "step_ratio",
     "svgd_step",
+    "truncated_normal_icdf",
+    "truncated_normal_log_prob",
     "unsquash",
 ]

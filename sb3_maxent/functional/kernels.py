@@ -26,7 +26,7 @@ def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
     return (norms - 2 * x @ y.transpose(1, 2)).clamp(min=0)
 
 
-def bandwidth(distances: th.Tensor, rule: str | float = "median", paired: bool = False) -> th.Tensor:
+def bandwidth(distances: th.Tensor, rule: str | float | th.Tensor = "median", paired: bool = False) -> th.Tensor:
     """
     Squared bandwidth h of the kernel ``exp(-|x - y|^2 / (2 h))`` for each state.
 
@@ -37,12 +37,15 @@ def bandwidth(distances: th.Tensor, rule: str | float = "median", paired: bool =
     rounding demands.
 
     :param distances: (B, N, M) squared distances
-    :param rule: ``"median"``, ``"mean"``, or h itself
+    :param rule: ``"median"``, ``"mean"``, or h itself: a number, or (B, 1, 1) for each state
     :param paired: whether x is y, so that the zeros on the diagonal do not count
     :return: (B, 1, 1), a constant in gradients
     """
-    assert distances.ndim == 3 and rule in (*BANDWIDTH_RULES, *([rule] if isinstance(rule, int | float) else [])), rule
     n_states, n, m = distances.shape
+    if isinstance(rule, th.Tensor):
+        assert rule.shape == (n_states, 1, 1), rule.shape
+        return rule
+    assert rule in BANDWIDTH_RULES or isinstance(rule, int | float), rule
     distances = distances.detach()
     if not isinstance(rule, str):
         return th.full((n_states, 1, 1), float(rule), dtype=distances.dtype, device=distances.device)

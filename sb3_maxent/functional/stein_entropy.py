@@ -5,6 +5,40 @@ import torch as th
 from sb3_maxent.functional.kernels import rbf_kernel, squared_distances
 
 
+def stein_direction_and_jacobian(
+    particles: th.Tensor, scores: th.Tensor, h: th.Tensor, distances: th.Tensor | None = None
+) -> tuple[th.Tensor, th.Tensor]:
+    """
+    The Stein direction of particles that are their own sources, and each particle's Jacobian, the others held fixed and
+    without the Hessian of the log-density, from one matrix product with the kernel.
+
+    With x about their mean, ``w_i = sum_{j != i} k_ij`` and ``b_j = s_j - x_j / h``:
+    ``N phi_i = s_i + sum_{j != i} k_ij b_j + w_i x_i / h`` and
+    ``N d phi_i / d u_i = 1/h { w_i I - sum_{j != i} k_ij (b_j + x_i / h) (x_i - x_j)^T }``.
+
+    :param particles: (B, N, d)
+    :param scores: (B, N, d)
+    :param h: (B, 1, 1) squared bandwidth
+    :param distances: (B, N, N) squared distances, where they are known
+    :return: (B, N, d) and (B, N, d, d)
+    """
+    _, n_particles, dim = particles.shape
+    assert scores.shape == particles.shape, (scores.shape, particles.shape)
+    x = particles - particles.detach().mean(dim=1, keepdim=True)
+    kernel = rbf_kernel(squared_distances(x, x) if distances is None else distances, h)
+    kernel = kernel * (1 - th.eye(n_particles, dtype=x.dtype, device=x.device))  # j != i
+    b = scores - x / h
+    outer = (b.unsqueeze(3) * x.unsqueeze(2)).flatten(2)  # (B, N, d * d)
+    sum_b, sum_x, sum_outer = (kernel @ th.cat([b, x, outer], dim=2)).split([dim, dim, dim * dim], dim=2)
+    scaled = x * kernel.sum(dim=2, keepdim=True)  # w_i x_i
+    direction = (scores + sum_b + scaled / h) / n_particles
+    minus = sum_b.unsqueeze(3) * x.unsqueeze(2) - sum_outer.unflatten(2, (dim, dim))
+    minus = minus + (x / h).unsqueeze(3) * (scaled - sum_x).unsqueeze(2)
+    identity = th.eye(dim, dtype=x.dtype, device=x.device)
+    weights = kernel.sum(dim=2)[..., None, None]
+    return direction, (weights * identity - minus) / (n_particles * h.unsqueeze(3))
+
+
 def stein_jacobian(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessians: th.Tensor | None = None) -> th.Tensor:
     """
     Jacobian of each particle's own Stein direction, the others held fixed:
@@ -16,27 +50,8 @@ def stein_jacobian(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessia
     :param hessians: (B, N, d, d) of the log-density at the particles; zero if ``None`` (piecewise linear Q)
     :return: (B, N, d, d)
     """
-    n_states, n_particles, dim = particles.shape
-    assert scores.shape == particles.shape, (scores.shape, particles.shape)
-    centered = particles - particles.mean(dim=1, keepdim=True)
-    kernel = rbf_kernel(squared_distances(centered, centered), h)
-    kernel = kernel - th.diag_embed(kernel.diagonal(dim1=1, dim2=2))  # j != i
-
-    def outer(x: th.Tensor, y: th.Tensor) -> th.Tensor:
-        return x.unsqueeze(3) * y.unsqueeze(2)  # (B, N, d, d)
-
-    def sum_over_sources(x: th.Tensor) -> th.Tensor:
-        return (kernel @ x.flatten(2)).view(n_states, n_particles, *x.shape[2:])
-
-    weights = kernel.sum(dim=2)[..., None, None]
-    mean = sum_over_sources(centered)
-    attraction = outer(sum_over_sources(scores), centered) - sum_over_sources(outer(scores, centered))
-    spread = weights * outer(centered, centered) - outer(centered, mean) - outer(mean, centered)
-    spread = spread + sum_over_sources(outer(centered, centered))
-    h = h.unsqueeze(3)
-    identity = th.eye(dim, dtype=particles.dtype, device=particles.device)
-    jacobian = (weights * identity - attraction - spread / h) / h
-    return (jacobian if hessians is None else jacobian + hessians) / n_particles
+    jacobian = stein_direction_and_jacobian(particles, scores, h)[1]
+    return jacobian if hessians is None else jacobian + hessians / particles.shape[1]
 
 
 def stein_trace(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessian_trace: th.Tensor | None = None) -> th.Tensor:
@@ -65,27 +80,28 @@ def stein_trace(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessian_t
     return (total + hessian_trace) / n_particles
 
 
-def log_density_change(trace: th.Tensor, step_size: float) -> th.Tensor:
+def log_density_change(trace: th.Tensor, step_size: float | th.Tensor) -> th.Tensor:
     """
     First-order change of the log-density that a step brings, ``log q(u + eps phi) = log q(u) - eps tr(d phi / d u)``.
 
     :param trace: (B, N) see :func:`stein_trace`
-    :param step_size: eps
+    :param step_size: eps: a number, or (B, 1) for each state
     :return: (B, N)
     """
     return -step_size * trace
 
 
-def exact_log_density_change(jacobian: th.Tensor, step_size: float) -> th.Tensor:
+def exact_log_density_change(jacobian: th.Tensor, step_size: float | th.Tensor) -> th.Tensor:
     """
     Change of the log-density by the change of variables, ``-log |det(I + eps d phi / d u)|``, of the map that moves one
     particle and holds the others.
 
     :param jacobian: (B, N, d, d) see :func:`stein_jacobian`
-    :param step_size: eps
+    :param step_size: eps: a number, or (B, 1) for each state
     :return: (B, N)
     """
     identity = th.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
+    step_size = step_size[..., None, None] if isinstance(step_size, th.Tensor) else step_size
     return -th.linalg.slogdet(identity + step_size * jacobian).logabsdet
 
 

@@ -69,7 +69,7 @@ def stein_direction(
     sources: th.Tensor,
     gradients: th.Tensor,
     ent_coef: th.Tensor | float = 1.0,
-    kernel_bandwidth: str | float = "median",
+    kernel_bandwidth: str | float | th.Tensor = "median",
 ) -> th.Tensor:
     """
     Stein variational direction that the sources give the particles, times alpha:

@@ -4,108 +4,14 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from torch import nn
 
 from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.discrete import DiscreteCritic
-from sb3_maxent.common.particles import ParticleCritic, particle_forward
+from sb3_maxent.common.particles import ParticleCritic
 from sb3_maxent.common.policies import MaxEntPolicy
-
-
-class SamplingNetwork(BasePolicy):
-    """
-    Sampler of an energy-based policy, ``a = tanh(A noise + f(s, noise))`` with standard normal noise.
-
-    Deviation from the paper: the linear path A (the identity where noise and action have the same dimension, else
-    random orthonormal, and learned). Without it the first samples lie close together between the modes, all of them
-    end in the same mode, and the Stein gradient, which sees no other, leaves them there.
-
-    :param observation_space: Observation space
-    :param action_space: Action space
-    :param net_arch: Network architecture
-    :param features_extractor: Network to extract features
-    :param features_dim: Number of features
-    :param activation_fn: Activation function
-    :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
-    :param noise_dim: Dimension of the noise, the action's if ``None``
-    """
-
-    features_extractor: BaseFeaturesExtractor
-
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Box,
-        net_arch: list[int],
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        activation_fn: type[nn.Module] = nn.ReLU,
-        normalize_images: bool = True,
-        noise_dim: int | None = None,
-    ):
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-            squash_output=True,
-        )
-        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
-        self.action_dim = get_action_dim(action_space)
-        self.noise_dim = self.action_dim if noise_dim is None else noise_dim
-        self.net = nn.Sequential(*create_mlp(features_dim + self.noise_dim, self.action_dim, net_arch, activation_fn))
-        self.linear_path = nn.Linear(self.noise_dim, self.action_dim, bias=False)
-        if self.noise_dim == self.action_dim:
-            nn.init.eye_(self.linear_path.weight)
-        else:
-            nn.init.orthogonal_(self.linear_path.weight)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "noise_dim")
-        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
-
-    def draw_noise(self, n_states: int, n_particles: int) -> th.Tensor:
-        """
-        :param n_states: B
-        :param n_particles: N
-        :return: (B, N, noise_dim) standard normal noise
-        """
-        return th.randn(n_states, n_particles, self.noise_dim, device=self.device)
-
-    def unsquashed(self, obs: PyTorchObs, noise: th.Tensor) -> th.Tensor:
-        """
-        Samples before tanh.
-
-        :param obs: batch of B observations
-        :param noise: (B, N, noise_dim)
-        :return: (B, N, d)
-        """
-        return self.unsquashed_of_features(self.extract_features(obs, self.features_extractor), noise)
-
-    def unsquashed_of_features(self, features: th.Tensor, noise: th.Tensor) -> th.Tensor:
-        """
-        :param features: (B, F) features of the observations
-        :param noise: (B, N, noise_dim)
-        :return: (B, N, d) samples before tanh
-        """
-        return particle_forward(self.net, features, noise) + self.linear_path(noise)
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        return self._predict(obs, deterministic)
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """
-        :param observation: batch of B observations
-        :param deterministic: whether the noise is 0 instead of a sample
-        :return: (B, d) actions in [-1, 1]
-        """
-        features = self.extract_features(observation, self.features_extractor)
-        noise = self.draw_noise(len(features), 1)
-        return th.tanh(self.unsquashed_of_features(features, noise * (not deterministic))).squeeze(1)
+from sb3_maxent.common.sampling_network import SamplingNetwork
 
 
 class SoftQPolicy(MaxEntPolicy):
@@ -129,8 +35,9 @@ class SoftQPolicy(MaxEntPolicy):
     actor: SamplingNetwork | None
     critic: Any  # ParticleCritic for Box, DiscreteCritic for discrete actions
     critic_target: Any
-    ent_coef: th.Tensor
     predict_noise: th.Tensor
+
+    acts_by_ent_coef = True  # the softmax needs it; of a sampler, which has learned it, it is a record
 
     def __init__(
         self,
@@ -154,8 +61,6 @@ class SoftQPolicy(MaxEntPolicy):
         self.noise_dim, self.n_particles = noise_dim, n_particles
         kwargs["n_critics"] = (2 if self.is_continuous else 1) if n_critics is None else n_critics
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
-        # The softmax needs it; of a sampler, which has learned it, it is a record
-        self.register_buffer("ent_coef", th.zeros((), device=self.device))
         if self.actor is not None:
             sobol = th.quasirandom.SobolEngine(self.actor.noise_dim, scramble=True, seed=0).draw(n_particles)
             noise = th.special.ndtri(sobol.double().clamp(1e-6, 1 - 1e-6)).float()

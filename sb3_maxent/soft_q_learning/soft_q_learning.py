@@ -16,7 +16,6 @@ from stable_baselines3.common.type_aliases import (
     PyTorchObs,
     ReplayBufferSamples,
     Schedule,
-    TensorDict,
 )
 from stable_baselines3.common.utils import LinearSchedule
 
@@ -28,8 +27,6 @@ from sb3_maxent.functional import (
     importance_soft_value,
     log_abs_det_jacobian,
     log_det_tanh,
-    squashed_gradient,
-    stein_direction,
 )
 from sb3_maxent.functional.kernels import BANDWIDTH_RULES
 from sb3_maxent.soft_q_learning.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftQPolicy
@@ -277,8 +274,6 @@ class SoftQLearning(MaxEntAlgorithm):
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
         )
-        ent_coef = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp().squeeze()
-        self.policy.ent_coef.copy_(ent_coef)
 
     def _default_target_entropy(self) -> float:
         if self.policy.actor is None:
@@ -296,7 +291,6 @@ class SoftQLearning(MaxEntAlgorithm):
         return importance_soft_value(q_values, log_proposal, ent_coef)  # Equation 10
 
     def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
-        self.policy.ent_coef.copy_(ent_coef.squeeze())
         if self.policy.actor is None:
             # Q of before this step's update of the critic, which saves a forward pass
             log_probs = self.critic.heads.boltzmann_log_probs(self._last_q_values, ent_coef)
@@ -353,8 +347,7 @@ class SoftQLearning(MaxEntAlgorithm):
 
     def _stein_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor | None]:
         """
-        Half the squared length of alpha times the Stein direction. Its gradient moves each sample of the network that far
-        (Equation 14 of 1702.08165); it is 0 where the samples follow the policy.
+        Loss of the sampling network, and its entropy.
 
         :param observations: batch of B observations
         :param ent_coef: the temperature
@@ -364,15 +357,14 @@ class SoftQLearning(MaxEntAlgorithm):
         assert actor is not None
         features = actor.extract_features(observations, actor.features_extractor)
         n_updated = min(max(round(self.n_kernel_particles * self.kernel_update_ratio), 1), self.n_kernel_particles - 1)
-        noise = actor.draw_noise(len(features), self.n_kernel_particles)
-        updated = actor.unsquashed_of_features(features, noise[:, :n_updated])
-        with th.no_grad():
-            fixed = actor.unsquashed_of_features(features, noise[:, n_updated:])
-            actions = th.tanh(fixed)
-            q_gradients = self.critic.q_gradient(self.critic.particle_features(observations), actions)
-            gradients = squashed_gradient(q_gradients, actions, ent_coef)
-            goal = updated + stein_direction(updated, fixed, gradients, ent_coef, self.kernel_bandwidth)
-        loss = 0.5 * ((updated - goal) ** 2).sum(dim=2).mean()
+        loss = actor.stein_loss(
+            features,
+            lambda actions: self.critic.q_gradient(self.critic.particle_features(observations), actions),
+            ent_coef,
+            n_updated=n_updated,
+            n_fixed=self.n_kernel_particles - n_updated,
+            kernel_bandwidth=self.kernel_bandwidth,
+        )
         if not self._has_density:
             return loss, None
         n_states = N_STATES_FOR_THE_LOG if self.log_ent_coef is None else len(features)
@@ -408,21 +400,6 @@ class SoftQLearning(MaxEntAlgorithm):
         for index in np.flatnonzero(np.random.rand(n_envs) < exploration_rate):
             actions[index] = self.action_space.sample()
         return actions, actions
-
-    def set_parameters(
-        self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
-    ) -> None:
-        """
-        Load parameters from a file or a dictionary, see :class:`stable_baselines3.common.base_class.BaseAlgorithm`.
-        A fixed temperature stays the model's own, also where ``load(path, ent_coef=...)`` changes it.
-
-        :param load_path_or_dict: location of the saved data, or what ``get_parameters()`` returned
-        :param exact_match: whether all parameters must be there
-        :param device: device on which the code should run
-        """
-        super().set_parameters(load_path_or_dict, exact_match, device)
-        if self.log_ent_coef is None and self.ent_coef_schedule is None:
-            self.policy.ent_coef.fill_(self._scheduled_ent_coef())
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_last_q_values"]

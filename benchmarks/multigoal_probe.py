@@ -1,0 +1,133 @@
+"""
+What the models that benchmarks/multimodal.py saved (``--save FOLDER``) do where it did not look:
+
+- entropy of the policy at the probe states: the algorithm's own estimate, that of the actions that it really draws
+  (histogram of 20000, cells of 0.1), and that of exp(Q / alpha) with the learned Q, by quadrature;
+- success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper)::
+
+    python benchmarks/multigoal_probe.py --models FOLDER --csv benchmarks/multigoal_probe.csv
+    python benchmarks/multigoal_probe.py --report
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from learning import read, write
+from multimodal import TASKS, measure_goals
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from sb3_maxent import S2AC, SoftQLearning
+from sb3_maxent.reference import optimal_entropy
+from sb3_maxent.zoo import ALGORITHMS
+
+# Those of S2AC's code, see MultiGoalEnv
+OBSTACLES = {"multigoal": [[[-1.5, 3], [1.5, 3]]], "multigoal-maxent": [[[-2, 0], [0, 2]]]}
+COLUMNS = ["task", "algo", "label", "seed", "what", "measures"]
+N_ACTIONS, BINS = 20_000, 20
+
+
+def estimated_entropy(model: BaseAlgorithm, observations: th.Tensor) -> float:
+    """The algorithm's own estimate, mean over the (equal) observations."""
+    if isinstance(model, S2AC):
+        features, noise = model.critic.particle_features(observations), model.policy.draw_noise(len(observations))
+        particles = model.policy.particles(features, model.policy.actor_features(observations), model.policy.ent_coef, noise)
+        return -particles.log_prob.mean().item()
+    if isinstance(model, SoftQLearning):
+        actor = model.policy.actor
+        assert actor is not None
+        return -model._sample_with_density(actor.extract_features(observations, actor.features_extractor), 4)[1].mean().item()
+    assert isinstance(model, SAC)
+    return -model.actor.action_log_prob(observations)[1].mean().item()
+
+
+def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
+    """Entropies in a state: estimated, of the actions, of exp(Q / alpha)."""
+    one = th.as_tensor(state, dtype=th.float32)[None]
+    ent_coef = model.ent_coef_tensor if getattr(model, "log_ent_coef", None) is None else model.log_ent_coef.exp()
+
+    def q_function(actions: np.ndarray) -> np.ndarray:
+        tensors = th.as_tensor(actions, dtype=th.float32)
+        return th.cat(model.critic(one.expand(len(actions), -1), tensors), dim=1).amin(dim=1).double().numpy()
+
+    actions, _ = model.predict(np.repeat(np.float32(state)[None], N_ACTIONS, axis=0), deterministic=False)
+    shares = np.histogram2d(*actions.T, bins=BINS, range=[[-1, 1], [-1, 1]])[0].ravel() / N_ACTIONS
+    shares = shares[shares > 0]
+    return {
+        "estimated": round(estimated_entropy(model, one.expand(1000, -1)), 3),
+        "actions": round(float(-(shares * np.log(shares * (BINS / 2) ** 2)).sum()), 3),
+        "quadrature": round(optimal_entropy(q_function, float(ent_coef), 2), 3),
+    }
+
+
+def look(path: Path) -> list[dict[str, str]]:
+    """
+    :param path: TASK_ALGO[_LABEL]_SEED.zip
+    :return: rows for the CSV
+    """
+    task, algo, *label, seed = path.stem.split("_")
+    env_id, env_kwargs = TASKS[task]
+    model = (SAC if algo == "sac" else ALGORITHMS[algo][0]).load(path, device="cpu", custom_objects={"buffer_size": 1})
+    common = {"task": task, "algo": algo, "label": "_".join(label), "seed": seed}
+    th.manual_seed(int(seed))
+    with th.no_grad():
+        rows = [
+            {**common, "what": f"entropy at {state.tolist()}", "measures": json.dumps(entropies(model, state))}
+            for state in gym.make(env_id, **env_kwargs).unwrapped.probe_states
+        ]
+    for what, obstacles in (("no obstacle", []), ("obstacle", OBSTACLES[task])):
+        measures = measure_goals(model, env_id, {**env_kwargs, "obstacles": obstacles})
+        rows.append({**common, "what": what, "measures": json.dumps(measures)})
+    return rows
+
+
+def report(path: Path) -> None:
+    """Print Markdown tables: means over seeds."""
+    groups: dict[tuple[str, str, str], list[dict]] = defaultdict(list)
+    for row in read(path):
+        name = f"{row['algo']} {row['label']}".strip()
+        groups[row["task"], row["what"], name].append(json.loads(row["measures"]))
+    print("| task | state | algorithm | seeds | estimated | of the actions | quadrature of the learned Q |")
+    print("|---|---|---|---|---|---|---|")
+    for (task, what, name), measures in sorted(groups.items()):
+        if what.startswith("entropy"):
+            columns = [[m[key] for m in measures] for key in ("estimated", "actions", "quadrature")]
+            cells = " | ".join(f"{np.mean(column):.2f} ± {np.std(column):.2f}" for column in columns)
+            print(f"| {task} | {what.removeprefix('entropy at ')} | {name} | {len(measures)} | {cells} |")
+    print(
+        "\n| task | world | algorithm | seeds | success | shares of the goals | touch the obstacle | of these reach a goal |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for (task, what, name), measures in sorted(groups.items()):
+        if not what.startswith("entropy"):
+            success = [m["success"] for m in measures]
+            shares = "/".join(f"{100 * share:.0f}" for share in np.mean([m["shares"] for m in measures], axis=0))
+            blocked = np.mean([m["blocked"] for m in measures])
+            escaped = [m["escaped"] for m in measures if m["escaped"] is not None]
+            mean = f"{100 * np.mean(success):.1f} ± {100 * np.std(success):.1f}%"
+            out = f"{100 * np.mean(escaped):.0f}%" if escaped else ""
+            print(f"| {task} | {what} | {name} | {len(measures)} | {mean} | {shares}% | {100 * blocked:.0f}% | {out} |")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, help="folder with the saved models")
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("multigoal_probe.csv"))
+    parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV")
+    args = parser.parse_args()
+    th.set_num_threads(1)
+    if not args.report:
+        paths = sorted(path for path in args.models.glob("multigoal*_*.zip"))
+        rows = [row for path in paths for row in look(path)]
+        write(args.csv, COLUMNS, rows)
+    report(args.csv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""
+What a gradient step of S2AC costs, and how that grows: time against the number of particles, of SVGD steps, of states in
+a batch and of action dimensions (one thread, networks 256-256, everything else as in speed.py), the share of the parts of
+a step, and the largest resident memory of a process that does nothing else::
+
+    python benchmarks/s2ac_cost.py --csv benchmarks/s2ac_cost.csv --figure docs/figures/s2ac_cost.png
+    python benchmarks/s2ac_cost.py --report
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import speed
+import torch as th
+from gymnasium import spaces
+from learning import read, write
+from torch.profiler import ProfilerActivity, profile
+
+from sb3_maxent.common.particles import ParticleCritic
+from sb3_maxent.s2ac.sampler import SteinSampler
+
+COLUMNS = ["what", "value", "milliseconds", "megabytes"]
+GRID = {
+    "n_particles": [2, 5, 10, 20, 32, 64],
+    "n_svgd_steps": [0, 1, 2, 3, 5, 10],
+    "batch_size": [32, 64, 128, 256, 512],
+    "action dimensions": [1, 2, 6, 17, 32],
+}
+# The matrix products, whichever way they are called
+PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm")
+
+
+def make(what: str, value: int) -> tuple[Any, int]:
+    """A model with one parameter changed, and its batch size."""
+    kwargs = {what: value} if what.startswith("n_") else {}
+    n_actions = value if what == "action dimensions" else speed.N_ACTIONS
+    model = speed.make("sb3_maxent", "S2AC", spaces.Box(-1, 1, (n_actions,)), **kwargs)()
+    speed.fill(model)
+    return model, value if what == "batch_size" else speed.BATCH_SIZE
+
+
+def milliseconds(model: Any, batch_size: int, rounds: int, gradient_steps: int = 3) -> float:
+    """Time of a gradient step, median of the rounds."""
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        model.train(gradient_steps, batch_size)
+        times.append((time.perf_counter() - start) / gradient_steps * 1000)
+    return float(np.median(times[1:]))
+
+
+def megabytes(what: str, value: int) -> float:
+    """What gradient steps add to the largest resident memory of a process."""
+    command = [sys.executable, __file__, "--memory", what, str(value)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+
+
+def print_memory(what: str, value: int) -> None:
+    """Run in a process of its own."""
+    model, batch_size = make(what, value)
+    before = resident("VmRSS")
+    model.train(3, batch_size)
+    print(resident("VmHWM") - before)
+
+
+def resident(name: str) -> float:
+    """Megabytes of resident memory, now (VmRSS) or at most (VmHWM); Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def parts(rounds: int) -> list[dict[str, Any]]:
+    """Where the time of a step with the defaults goes."""
+    model, batch_size = make("n_particles", 10)
+    total = milliseconds(model, batch_size, rounds)
+    clock = {"scores (critics' values and gradients)": 0.0, "sampler, with the scores": 0.0}
+
+    def timed(owner: Any, name: str, key: str) -> None:
+        original = getattr(owner, name)
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = original(*args, **kwargs)
+            clock[key] += time.perf_counter() - start
+            return result
+
+        setattr(owner, name, wrapper)
+
+    originals = ParticleCritic.q_gradient, SteinSampler.sample
+    timed(ParticleCritic, "q_gradient", "scores (critics' values and gradients)")
+    timed(SteinSampler, "sample", "sampler, with the scores")
+    steps = 3 * rounds
+    model.train(steps, batch_size)
+    ParticleCritic.q_gradient, SteinSampler.sample = originals  # type: ignore[method-assign]
+    times = {name: value / steps * 1000 for name, value in clock.items()}
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        model.train(steps, batch_size)
+    products = sum(event.self_cpu_time_total for event in profiler.key_averages() if event.key in PRODUCTS)
+    scores, sampler = times.values()
+    rows = {
+        "a gradient step": total,
+        "scores at the particles, two times three": scores,
+        "the rest of the sampler: kernel, Jacobian, density, steps": sampler - scores,
+        "all else: target, losses, optimizers, replay buffer": total - sampler,
+        "matrix products within the step": products / steps / 1000,
+        "matrix products alone": speed.time_products(speed.products_of_s2ac(), rounds),
+    }
+    return [{"what": f"part: {name}", "value": "", "milliseconds": f"{value:.2f}"} for name, value in rows.items()]
+
+
+def draw(rows: list[dict[str, str]], figure_path: Path) -> None:
+    """Time against each of the four, and memory against the particles."""
+    figure, axes = plt.subplots(1, len(GRID) + 1, figsize=(4 * (len(GRID) + 1), 3.5))
+    for axis, (what, column) in zip(
+        axes, [*((what, "milliseconds") for what in GRID), ("n_particles", "megabytes")], strict=True
+    ):
+        points = [(int(row["value"]), float(row[column])) for row in rows if row["what"] == what]
+        axis.plot(*zip(*points, strict=True), "o-")
+        axis.set(xlabel=what, ylabel=f"{column} a gradient step", xlim=(0, None), ylim=(0, None))
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(figure_path, dpi=80)
+    print(f"Saved {figure_path}")
+
+
+def report(rows: list[dict[str, str]]) -> None:
+    """Print Markdown tables."""
+    print("| part | ms |\n|---|---|")
+    for row in rows:
+        if row["what"].startswith("part: "):
+            print(f"| {row['what'].removeprefix('part: ')} | {float(row['milliseconds']):.1f} |")
+    print("\n| varied | value | ms a gradient step | memory added, MB |\n|---|---|---|---|")
+    for row in rows:
+        if row["what"] in GRID:
+            memory = f"{float(row['megabytes']):.0f}" if row["megabytes"] else ""
+            print(f"| {row['what']} | {row['value']} | {float(row['milliseconds']):.1f} | {memory} |")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("s2ac_cost.csv"))
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV, measure nothing")
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    th.set_num_threads(1)
+    if args.memory:
+        print_memory(args.memory[0], int(args.memory[1]))
+        return
+    if not args.report:
+        rows = parts(args.rounds)
+        for what, values in GRID.items():
+            for value in values:
+                row = {"what": what, "value": value, "milliseconds": f"{milliseconds(*make(what, value), args.rounds):.2f}"}
+                rows.append({**row, "megabytes": f"{megabytes(what, value):.0f}" if what == "n_particles" else ""})
+                print(rows[-1], flush=True)
+        write(args.csv, COLUMNS, rows)
+    table = read(args.csv)
+    report(table)
+    if args.figure is not None:
+        draw(table, args.figure)
+
+
+if __name__ == "__main__":
+    main()

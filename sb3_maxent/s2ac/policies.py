@@ -1,0 +1,252 @@
+"""Policies of S2AC."""
+
+import math
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import nn
+
+from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.particles import ParticleCritic, n_states_of
+from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.sampling_network import SamplingNetwork
+from sb3_maxent.s2ac.sampler import Particles, SteinSampler, Target
+
+# Those of SB3's SAC
+LOG_STD_MIN, LOG_STD_MAX = -20, 2
+ACTING = ("random", "softmax")
+
+
+class S2ACActor(BasePolicy):
+    """
+    What of the policy is learned beside the critics: the Gaussian from which the particles start, and the amortized sampler.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param net_arch: Network architecture, of either network
+    :param features_extractor: Network to extract features
+    :param features_dim: Number of features
+    :param activation_fn: Activation function
+    :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
+    :param start_std: Standard deviation that the Gaussian has at first, ``None`` for no Gaussian
+    :param amortized: Whether there is an amortized sampler
+    """
+
+    features_extractor: BaseFeaturesExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        net_arch: list[int],
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+        start_std: float | None = 0.5,
+        amortized: bool = False,
+    ):
+        net_kwargs = {"features_extractor": features_extractor, "normalize_images": normalize_images}
+        super().__init__(observation_space, action_space, squash_output=True, **net_kwargs)  # type: ignore[arg-type]
+        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
+        self.start_std, self.amortized = start_std, amortized
+        action_dim = get_action_dim(action_space)
+        if start_std is not None:
+            self.latent = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
+            last = net_arch[-1] if net_arch else features_dim
+            self.mean, self.log_std = nn.Linear(last, action_dim), nn.Linear(last, action_dim)
+            nn.init.constant_(self.log_std.bias, math.log(start_std))
+        if amortized:
+            self.sampling_network = SamplingNetwork(
+                observation_space,
+                action_space,
+                net_arch,
+                features_dim=features_dim,
+                activation_fn=activation_fn,
+                **net_kwargs,  # type: ignore[arg-type]
+            )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "start_std", "amortized")
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
+
+    def start(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :param features: (B, F) features of the observations
+        :return: (B, d) mean and (B, d) logarithm of the standard deviation of the Gaussian, over unbounded actions
+        """
+        latent = self.latent(features)
+        return self.mean(latent), self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        raise NotImplementedError("the particles need the critics: S2ACPolicy says how to act")
+
+
+class S2ACPolicy(MaxEntPolicy):
+    """
+    Policy class for S2AC: critics, whose particles are the actions, and what the particles start from. The parameters from
+    ``learned_start`` on are set by :class:`~sb3_maxent.s2ac.S2AC`, which documents them.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param lr_schedule: Learning rate schedule (could be constant)
+    :param learned_start: Whether the particles start from a learned Gaussian
+    :param start_std: Its standard deviation, of a learned one at first
+    :param amortized: Whether a network that is trained to imitate the particles acts in their place
+    :param behavior_policy: Which particle acts, ``"random"`` or ``"softmax"``
+    :param sampler_kwargs: Parameters of the :class:`~sb3_maxent.s2ac.sampler.SteinSampler`
+    :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
+    :raises ValueError: for parameters out of their range
+    """
+
+    actor: S2ACActor | None
+    critic: ParticleCritic
+    critic_target: ParticleCritic
+    predict_noise: th.Tensor
+
+    acts_by_ent_coef = True
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        *args: Any,
+        learned_start: bool = True,
+        start_std: float = 0.5,
+        amortized: bool = False,
+        behavior_policy: str = "random",
+        sampler_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        check_choice("learned_start", learned_start, (False, True))
+        check_number("start_std", start_std, 1e-3, 5)
+        check_choice("amortized", amortized, (False, True))
+        check_choice("behavior_policy", behavior_policy, ACTING)
+        self.learned_start, self.start_std, self.amortized = learned_start, start_std, amortized
+        self.behavior_policy, self.sampler_kwargs = behavior_policy, sampler_kwargs or {}
+        self.sampler = SteinSampler(**self.sampler_kwargs)
+        if not learned_start:
+            # Without steps a fixed start would be the policy
+            check_number("n_svgd_steps", self.sampler.n_svgd_steps, 1, integer=True)
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
+        # Evenly spread noise, the same in each call, for deterministic predictions
+        sobol = th.quasirandom.SobolEngine(get_action_dim(action_space), scramble=True, seed=0).draw(self.sampler.n_particles)
+        noise = self.sampler.start_noise(sobol.double().clamp(1e-6, 1 - 1e-6)).float()
+        self.register_buffer("predict_noise", noise.to(self.device), persistent=False)
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> S2ACActor | None:
+        if not (self.learned_start or self.amortized):
+            return None
+        actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        start_std = self.start_std if self.learned_start else None
+        return S2ACActor(**actor_kwargs, start_std=start_std, amortized=self.amortized).to(self.device)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic:
+        critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return ParticleCritic(**critic_kwargs).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        names = ("learned_start", "start_std", "amortized", "behavior_policy", "sampler_kwargs")
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
+
+    def draw_noise(self, n_states: int) -> th.Tensor:
+        """
+        :param n_states: B
+        :return: (B, N, d) noise for the particles' start
+        """
+        return self.sampler.start_noise(th.rand(n_states, *self.predict_noise.shape, device=self.device))
+
+    def particles(
+        self,
+        critic_features: th.Tensor,
+        actor_features: th.Tensor | None,
+        ent_coef: th.Tensor,
+        noise: th.Tensor,
+        with_density: bool = True,
+    ) -> Particles:
+        """
+        Particles that follow exp(Q / alpha) of the critics.
+
+        :param critic_features: (B, F) of :meth:`~sb3_maxent.common.particles.ParticleCritic.particle_features`
+        :param actor_features: (B, F) features for the learned start, ``None`` for a fixed one
+        :param ent_coef: the temperature
+        :param noise: (B, N, d) of :meth:`draw_noise`
+        :param with_density: whether to compute their log-densities
+        :return: the particles
+        """
+        if actor_features is None:
+            mean = noise.new_zeros(1, noise.shape[2])
+            log_std = th.full_like(mean, math.log(self.start_std))
+        else:
+            assert self.actor is not None
+            mean, log_std = self.actor.start(actor_features)
+        target = Target(
+            q_values=lambda actions: self.critic.q_particles(critic_features, actions),
+            q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions),
+            ent_coef=ent_coef,
+        )
+        return self.sampler.sample(mean, log_std, noise, target, with_density)
+
+    def actor_features(self, observation: PyTorchObs) -> th.Tensor | None:
+        """
+        :param observation: batch of B observations
+        :return: (B, F) features for :meth:`particles`, ``None`` for a fixed start
+        """
+        if self.actor is None or not self.learned_start:
+            return None
+        return self.actor.extract_features(observation, self.actor.features_extractor)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        """
+        One particle for each row: with ``deterministic`` the one with the highest Q where it ends, from the same start in
+        each call; otherwise a random one, or one by its Q. With ``amortized`` the network's samples take the particles' place.
+
+        :param observation: batch of B observations
+        :param deterministic: whether to take the best particle
+        :return: (B, d) actions in [-1, 1]
+        """
+        n_states = n_states_of(observation)
+        noise = self.predict_noise.expand(n_states, -1, -1) if deterministic else None
+        by_q = deterministic or self.behavior_policy == "softmax"
+        if self.amortized:
+            assert self.actor is not None
+            network = self.actor.sampling_network
+            if noise is None:
+                noise = network.draw_noise(n_states, self.sampler.n_particles if by_q else 1)
+            actions = th.tanh(network.unsquashed(observation, noise))
+            critic_features = self.critic.particle_features(observation) if by_q else None
+        else:
+            critic_features = self.critic.particle_features(observation)
+            noise = self.draw_noise(n_states) if noise is None else noise
+            features = self.actor_features(observation)
+            actions = th.tanh(self.particles(critic_features, features, self.ent_coef, noise, with_density=False).u)
+        if not by_q:
+            return actions[:, 0]  # the particles are exchangeable: the first one is a random one
+        assert critic_features is not None
+        q_values = self.critic.q_particles(critic_features, actions)  # (B, N)
+        if deterministic:
+            chosen = q_values.argmax(dim=1)
+        else:
+            chosen = th.distributions.Categorical(logits=q_values / self.ent_coef.clamp(min=1e-6)).sample()
+        return actions[th.arange(n_states, device=actions.device), chosen]
+
+
+MlpPolicy = S2ACPolicy
+
+
+class CnnPolicy(S2ACPolicy):
+    """Policy class for S2AC with image observations, see :class:`S2ACPolicy`."""
+
+    default_features_extractor_class = NatureCNN
+
+
+class MultiInputPolicy(S2ACPolicy):
+    """Policy class for S2AC with dictionary observations, see :class:`S2ACPolicy`."""
+
+    default_features_extractor_class = CombinedExtractor

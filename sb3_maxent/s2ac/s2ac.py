@@ -1,0 +1,315 @@
+"""Stein soft actor-critic."""
+
+import math
+import warnings
+from typing import Any, ClassVar
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
+
+from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+from sb3_maxent.common.particles import ParticleCritic
+from sb3_maxent.s2ac.policies import ACTING, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
+from sb3_maxent.s2ac.sampler import Particles
+
+# Parameters of the algorithm that the policy needs for acting, and those of its sampler
+POLICY_PARAMETERS = ("learned_start", "start_std", "amortized", "behavior_policy")
+SAMPLER_PARAMETERS = (
+    "n_particles",
+    "n_svgd_steps",
+    "svgd_step_size",
+    "max_step_ratio",
+    "kernel_bandwidth",
+    "precondition",
+    "truncation",
+    "out_of_bounds",
+    "entropy_estimator",
+    "second_order",
+)
+
+
+class S2AC(MaxEntAlgorithm):
+    """
+    Stein soft actor-critic (S2AC): the policy is a sampler. Particles start from a Gaussian and follow exp(Q / alpha) by
+    Stein variational gradient descent (SVGD); their density, and with it the policy's entropy, has a closed form. So the
+    policy may have any number of modes, and what is maximised is the MaxEnt objective itself.
+    Paper: https://arxiv.org/abs/2405.00987. Where this differs from the authors' code: docs/modules/s2ac.md.
+
+    :param policy: The policy model to use (MlpPolicy, CnnPolicy, ...)
+    :param env: The environment to learn from (if registered in Gym, can be str)
+    :param learning_rate: learning rate for adam optimizer, the same for networks and temperature;
+        it can be a function of the current progress remaining (from 1 to 0)
+    :param buffer_size: size of the replay buffer
+    :param learning_starts: how many steps of the model to collect transitions for before learning starts
+    :param batch_size: Minibatch size for each gradient update
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1)
+    :param gamma: the discount factor
+    :param train_freq: Update the model every ``train_freq`` steps. Alternatively pass a tuple of frequency and unit
+        like ``(5, "step")`` or ``(2, "episode")``.
+    :param gradient_steps: How many gradient steps to do after each rollout (see ``train_freq``),
+        ``-1``: as many as steps done in the environment
+    :param action_noise: noise that is added to the actions
+    :param replay_buffer_class: Replay buffer class to use (for instance ``HerReplayBuffer``).
+        If ``None``, it will be automatically selected.
+    :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
+    :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
+    :param n_steps: length of the n-step returns
+    :param ent_coef: the temperature: a number (the authors have 0.2); a function of the current progress remaining (from 1
+        to 0), or ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it
+        from the estimated entropy, ``"auto_0.1"`` to start from 0.1. Below 1e-6 the particles follow exp(Q / 1e-6).
+    :param target_update_interval: update the target networks every so many gradient steps
+    :param target_entropy: target entropy in nats when learning the temperature (of actions scaled to [-1, 1], at most
+        dim(A) log 2, the uniform policy's), or ``"auto"``: -dim(A)
+    :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param n_particles: particles for each state, in [2, inf); the cost of a gradient step is proportional. 10 in the paper.
+        Each has its density from its neighbours: few of them mean a poor entropy.
+    :param n_svgd_steps: SVGD steps from start to action, in [0, inf), the cost is nearly proportional. 3 in the paper for
+        MuJoCo. More lead nearer to exp(Q / alpha) and make the entropy less certain; 0 leaves the Gaussian of SAC, truncated.
+    :param svgd_step_size: eps, > 0, the largest size of a step. The authors have 0.1 without ``precondition``.
+    :param max_step_ratio: bound on ``eps |grad phi|`` in (0, 1): where a step could fold, since its Jacobian is larger, eps is
+        made smaller for that state. ``None`` for none, as in the paper; the density means nothing where the ratio reaches 1.
+    :param kernel_bandwidth: squared bandwidth h of the kernel exp(-|x - x'|^2 / (2 h)) between particles: ``"median"`` or
+        ``"mean"`` of the squared distances / (2 log(N + 1)), state by state, or a number in [1e-6, 1e6]
+    :param precondition: whether the particles move in the units of their start, ``x = (u - mean) / std``, which makes eps and
+        a bandwidth that is a number independent of the scale of Q and of actions. Deviation from the paper, where
+        particles move in u (before tanh).
+    :param learned_start: whether the particles start from a Gaussian that a network gives for each state and that learns
+        from the actor's loss: S2AC(phi, theta). Otherwise the start is N(0, start_std^2) everywhere, and there is
+        neither an actor network nor an actor's loss: S2AC(phi).
+    :param likelihood_ratio: whether the learned start's gradient has, beside the one through the particles, the
+        likelihood-ratio term of their start: only this one sees how often each mode is reached. Deviation from the paper.
+    :param start_std: standard deviation of the start before tanh, of a learned one at first; in [0.001, 5]. The authors
+        have 0.5 for the fixed one.
+    :param truncation: where the start is truncated, in standard deviations, in [0.1, 8] (3 in the paper), ``None``: nowhere
+    :param out_of_bounds: what happens to a particle that a step would take out of these bounds: ``"hold"`` leaves it where it
+        is, its density unchanged (the paper drops such particles), ``"clip"`` puts it onto the bound (which is not one-to-one,
+        so that the entropy is too high), ``"free"`` lets it go, as the authors' code does
+    :param entropy_estimator: how a step changes the density: ``"closed_form"``, the paper's trace without the Hessian of Q
+        (cheapest; too high where particles gather); ``"hutchinson"``, the trace with the Hessian, estimated with random
+        vectors; ``"exact"``, the log-determinant of the map of one particle, others held fixed (both need second
+        derivatives; too low, since the particles together keep more than each alone)
+    :param second_order: whether the actor's gradient goes through the scores, too (about twice the cost; by the gradient of
+        the gradient of Q, which is 0 almost everywhere for ReLU networks); not for a fixed start
+    :param amortized: whether a network is trained to imitate where the Stein gradients move the particles, and acts in their
+        place, about as fast as SAC's actor; training goes on with the particles
+    :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
+        which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
+    :param stats_window_size: Window size for the rollout logging
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation,
+        see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
+    :param verbose: Verbosity level: 0 for no output, 1 for info messages, 2 for debug messages
+    :param seed: Seed for the pseudo random generators
+    :param device: Device (cpu, cuda, ...) on which the code should be run
+    :param _init_setup_model: Whether or not to build the network at the creation of the instance
+    :raises ValueError: where a parameter is out of its range, when the model is set up
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    policy: S2ACPolicy
+    actor: S2ACActor | None
+    critic: ParticleCritic
+    critic_target: ParticleCritic
+
+    def __init__(
+        self,
+        policy: str | type[S2ACPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,  # 1e6
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float | Schedule = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float = "auto",
+        ent_coef_bounds: tuple[float, float] | None = None,
+        n_particles: int = 10,
+        n_svgd_steps: int = 3,
+        svgd_step_size: float = 0.5,
+        max_step_ratio: float | None = 0.5,
+        kernel_bandwidth: str | float = "median",
+        precondition: bool = True,
+        learned_start: bool = True,
+        likelihood_ratio: bool = True,
+        start_std: float = 0.5,
+        truncation: float | None = 3.0,
+        out_of_bounds: str = "hold",
+        entropy_estimator: str = "closed_form",
+        second_order: bool = False,
+        amortized: bool = False,
+        behavior_policy: str = "random",
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ):
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=tau,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
+            action_noise=action_noise,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            ent_coef=ent_coef,
+            target_update_interval=target_update_interval,
+            target_entropy=target_entropy,
+            ent_coef_bounds=ent_coef_bounds,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            supported_action_spaces=(spaces.Box,),
+        )
+        self.n_particles = n_particles
+        self.n_svgd_steps = n_svgd_steps
+        self.svgd_step_size = svgd_step_size
+        self.max_step_ratio = max_step_ratio
+        self.kernel_bandwidth = kernel_bandwidth
+        self.precondition = precondition
+        self.learned_start = learned_start
+        self.likelihood_ratio = likelihood_ratio
+        self.start_std = start_std
+        self.truncation = truncation
+        self.out_of_bounds = out_of_bounds
+        self.entropy_estimator = entropy_estimator
+        self.second_order = second_order
+        self.amortized = amortized
+        self.behavior_policy = behavior_policy
+        self._warned = False
+
+        if _init_setup_model:
+            self._setup_model()
+
+    # ------------------------------------------------------------------ setting up
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not self.learned_start and self.second_order:
+            raise ValueError("`second_order` must be False, not True, for `learned_start=False`: the start learns nothing")
+        check_choice("likelihood_ratio", self.likelihood_ratio, (False, True))
+        check_choice("behavior_policy", self.behavior_policy, ACTING)
+
+    def _setup_model(self) -> None:
+        self.policy_kwargs.update({name: getattr(self, name) for name in POLICY_PARAMETERS})
+        self.policy_kwargs["sampler_kwargs"] = {name: getattr(self, name) for name in SAMPLER_PARAMETERS}
+        super()._setup_model()
+        # The uniform policy's is the largest
+        check_number("target_entropy", self.target_entropy, maximum=self._action_dim * math.log(2))
+
+    @property
+    def _action_dim(self) -> int:
+        return self.policy.predict_noise.shape[1]
+
+    def _default_target_entropy(self) -> float:
+        return -float(self._action_dim)
+
+    # ------------------------------------------------------------------ training
+
+    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+        critic_features = self.critic.particle_features(observations)
+        noise = self.policy.draw_noise(len(critic_features))
+        self._particles = self.policy.particles(critic_features, self.policy.actor_features(observations), ent_coef, noise)
+        target_features = self.critic_target.particle_features(observations)
+        q_values = self.critic_target.q_particles(target_features, th.tanh(self._particles.u))
+        return q_values.mean(dim=1, keepdim=True) + ent_coef * self._entropy(self._particles)
+
+    @staticmethod
+    def _entropy(particles: Particles) -> th.Tensor:
+        """Estimate of the policy's entropy from its particles, (B, 1)."""
+        return -particles.log_prob.mean(dim=1, keepdim=True)
+
+    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
+        if self.actor is None:
+            return None, self._entropy(self._particles)  # of the next states, which saves drawing particles again
+        actor_features = self.actor.extract_features(observations, self.actor.features_extractor)
+        critic_features = self.critic.particle_features(observations)
+        noise = self.policy.draw_noise(len(critic_features))
+        start_features = actor_features if self.learned_start else None
+        particles = self.policy.particles(critic_features, start_features, ent_coef, noise)
+        entropy, loss = self._entropy(particles), actor_features.new_zeros(())
+        if self.learned_start:
+            actions = th.tanh(particles.u)
+            q_values, q_gradient = self.critic.q_and_gradient(critic_features, actions.detach())
+            # The values with their gradient: nothing goes back through the critics a second time
+            q_values = q_values + ((actions - actions.detach()) * q_gradient).sum(dim=2)
+            loss = -(q_values.mean() + (ent_coef * entropy).mean())
+            if self.likelihood_ratio:
+                loss = loss + self._likelihood_ratio_loss(particles, q_values.detach(), ent_coef)
+        if self.amortized:
+            # From the same noise to where the Stein gradients have moved the particle
+            imitated = self.actor.sampling_network.unsquashed_of_features(actor_features, noise)
+            loss = loss + 0.5 * ((imitated - particles.u.detach()) ** 2).sum(dim=2).mean()
+        return loss, entropy.detach()
+
+    def _likelihood_ratio_loss(self, particles: Particles, q_values: th.Tensor, ent_coef: th.Tensor) -> th.Tensor:
+        """
+        A loss of value 0 whose gradient is the likelihood-ratio estimate of the same objective: more density for the start of
+        particles that end better than the state's others.
+
+        Deviation from the paper. The gradient through the particles sees where each of them could go from where it is, but not
+        that another start leads to another mode: how much each mode gets is left to chance. This term sees just that.
+
+        :param particles: the particles
+        :param q_values: (B, N) their Q-values, without gradient
+        :param ent_coef: the temperature
+        :return: the loss (scalar)
+        """
+        costs = ent_coef * particles.log_prob.detach() - q_values
+        # The mean of the state's other particles is the baseline
+        advantages = (costs - costs.mean(dim=1, keepdim=True)) * (self.n_particles / (self.n_particles - 1))
+        return (advantages * (particles.start_log_prob - particles.start_log_prob.detach())).mean()
+
+    def _diagnostics(self) -> dict[str, th.Tensor]:
+        return {f"svgd_{name}": value for name, value in self._particles.diagnostics.items()}
+
+    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> None:
+        super()._log_metrics(metrics, gradient_steps)
+        ratio = self.logger.name_to_value.get("train/svgd_step_ratio", 0.0)
+        if ratio >= 1 and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"SVGD steps have eps * |grad phi| = {ratio:.3g}, which reaches 1: they may fold, and the policy's density "
+                "and entropy mean nothing there. Set `max_step_ratio` (0.5 by default), or lower `svgd_step_size`, or raise "
+                "`kernel_bandwidth`. This is said once in each run; train/svgd_step_ratio has the figure.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        self._warned = False
+        return super()._setup_learn(*args, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_particles", "_warned"]
