@@ -1,8 +1,8 @@
 """
 Learning curves over seeds, with the RL Zoo's own training and hyperparameters, as CSV.
 
-Each run is one process, ``python -m sb3_maxent.zoo train``, that evaluates 20 deterministic episodes at ten equal
-intervals. Finished runs are appended to the CSV as they come, and skipped when the same command is given again::
+Each run is one process, ``python -m sb3_maxent.zoo train``, that evaluates 20 deterministic episodes (or
+``--eval-episodes``) at ten equal intervals. Finished runs are appended to the CSV as they come, and skipped when the same command is given again::
 
     python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
     python benchmarks/learning.py --report
@@ -27,7 +27,7 @@ import numpy as np
 
 from sb3_maxent.zoo import ALGORITHMS
 
-EVALUATIONS, EPISODES = 10, 20
+EVALUATIONS = 10
 COLUMNS = [
     "env",
     "algo",
@@ -42,6 +42,8 @@ COLUMNS = [
     "versions",
 ]
 VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
+# For environments of which rl_zoo3 has no settings for SAC
+SAC_HYPERPARAMS = Path(__file__).with_name("sac.yml")
 SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0, "Pendulum-v1": -200.0}
 
 
@@ -81,6 +83,8 @@ def zoo_train(env: str, algo: str, seed: int, args: argparse.Namespace, folder: 
     """
     command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
     command += ["-n", str(args.steps), "--num-threads", "1", "--device", "cpu", "--log-interval", "-2", "-f", folder, *extra]
+    if algo == "sac" and f"\n{env}:" in SAC_HYPERPARAMS.read_text():
+        command += ["-conf", str(SAC_HYPERPARAMS)]
     if args.hyperparams:
         command += ["--hyperparams", *args.hyperparams]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -100,7 +104,7 @@ def train(env: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict
     """
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
-        evaluation = ["--eval-freq", str(args.steps // EVALUATIONS), "--eval-episodes", str(EPISODES)]
+        evaluation = ["--eval-freq", str(args.steps // EVALUATIONS), "--eval-episodes", str(args.eval_episodes)]
         path = zoo_train(env, algo, seed, args, folder, *evaluation)
         data = np.load(path.with_name("evaluations.npz"))
         ent_coef = last_ent_coef(algo, path)
@@ -196,6 +200,7 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
+    parser.add_argument("--eval-episodes", type=int, default=20, help="episodes of each evaluation")
     add_arguments(parser, ["discretesac", "dqn"], steps=50_000, seeds=10, csv_name="discretesac.csv")
     args = parser.parse_args()
     if args.report:

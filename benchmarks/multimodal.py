@@ -104,8 +104,6 @@ def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dic
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         extra = ["--eval-freq", "-1"]
-        if algo == "sac":
-            extra += ["-conf", str(Path(__file__).with_name("sac.yml"))]
         if env_kwargs:
             extra += ["--env-kwargs", *(f"{key}:{value}".replace(" ", "") for key, value in env_kwargs.items())]
         path = zoo_train(env, algo, seed, args, folder, *extra)

@@ -48,7 +48,7 @@ def main() -> None:
 
     figure, axes = plt.subplots(1, 3, figsize=(12, 4))
     for axis, (name, model) in zip(axes, models.items(), strict=True):
-        draw_trajectories(model, axis)
+        draw_trajectories(model, axis, gym.make("MultiGoal-v0"))
         axis.set_title(name)
         print(f"{name}: {goals_reached(model)}", flush=True)
     figure.savefig(args.output, dpi=80, bbox_inches="tight")

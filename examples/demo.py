@@ -1,5 +1,7 @@
 """
-Train DiscreteSAC on CartPole-v1 with the RL Zoo's command (one to two minutes), evaluate it and draw its learning curve.
+Train S2AC and SB3's SAC on MultiGoalMaxEnt-v0 by the RL Zoo's command, with the same networks, batches, gradient steps and
+temperature (about three minutes in all), and show what a policy with several modes is for: tables of what the two do, and
+the papers' figure. Three goals are equally good; a Gaussian can aim at one of them, or between them.
 
 Run by ``make demo``; everything it writes lies under ``demo/``.
 """
@@ -8,37 +10,71 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
+import torch as th
+from plot_multigoal import ALGORITHMS, draw, play
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent.reference import optimal_entropy
 
-ENV = "CartPole-v1"
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
-command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", "discretesac", "--env", ENV, "--progress"]
-command += ["-n", str(steps), "--eval-freq", str(max(steps // 20, 1)), "--eval-episodes", "10", "--seed", "0"]
-command += ["--verbose", "0", "--device", "cpu", "--num-threads", "1", "-f", "demo/logs", "-tb", "demo/tensorboard"]
-subprocess.run(command, check=True)
+ROOT = Path(__file__).parent.parent
+ENV, TEMPERATURE, EPISODES, BINS = "MultiGoalMaxEnt-v0", 0.7, 200, 20
+# SAC's settings are those of hyperparams/s2ac.yml, too, with one critic as there
+SAC_ARGUMENTS = ["-conf", str(ROOT / "benchmarks" / "sac.yml")]
+SAC_ARGUMENTS += ["--hyperparams", "policy_kwargs:dict(net_arch=[128, 128], n_critics=1)"]
 
-run = max(Path("demo/logs/discretesac").glob(f"{ENV}_*"), key=lambda path: int(path.name.rpartition("_")[2]))
-model = DiscreteSAC.load(run / f"{ENV}.zip", device="cpu")
-mean, std = evaluate_policy(model, make_vec_env(ENV, seed=1), n_eval_episodes=20)
 
-evaluations = np.load(run / "evaluations.npz")
-figure, axes = plt.subplots(figsize=(6, 4))
-returns = evaluations["results"]
-axes.plot(evaluations["timesteps"], returns.mean(axis=1), label="mean of 10 episodes")
-axes.fill_between(evaluations["timesteps"], returns.min(axis=1), returns.max(axis=1), alpha=0.2, label="lowest to highest")
-axes.set(xlabel="environment steps", ylabel="return", title=f"DiscreteSAC on {ENV}")
-axes.legend(loc="lower right")
-figure.savefig(run / "learning_curve.png", dpi=120, bbox_inches="tight")
+def entropy_of_actions(model: BaseAlgorithm, state: np.ndarray, n_actions: int = 10_000) -> float:
+    """Entropy of the actions that the policy draws in a state, by their histogram, in nats."""
+    actions, _ = model.predict(np.repeat(np.float32(state)[None], n_actions, axis=0), deterministic=False)
+    shares = np.histogram2d(*actions.T, bins=BINS, range=[[-1, 1], [-1, 1]])[0].ravel() / n_actions
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares * (BINS / 2) ** 2)).sum())
 
-print(f"\nMean return over 20 episodes: {mean:.1f} +/- {std:.1f} (500 is the most that {ENV} gives)")
-print(f"Model:          {run / f'{ENV}.zip'}")
-print(f"Logs:           {run} and demo/tensorboard (tensorboard --logdir demo/tensorboard)")
-print(f"Learning curve: {run / 'learning_curve.png'}")
+
+def entropy_of_q(model: BaseAlgorithm, state: np.ndarray) -> float:
+    """Entropy of exp(Q / alpha) in a state, by quadrature: what the policy that is best for its Q would have."""
+    observation = th.as_tensor(state, dtype=th.float32)[None]
+
+    def q_function(actions: np.ndarray) -> np.ndarray:
+        with th.no_grad():
+            q_values = model.critic(observation.expand(len(actions), -1), th.as_tensor(actions, dtype=th.float32))
+        return th.cat(q_values, dim=1).amin(dim=1).double().numpy()
+
+    return optimal_entropy(q_function, TEMPERATURE, d=2)
+
+
+def train(algo: str, steps: str) -> BaseAlgorithm:
+    """The RL Zoo's own training, with a progress bar."""
+    print(f"Training {algo} on {ENV}", flush=True)
+    command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", ENV, "--progress", "--seed", "0"]
+    command += ["-n", steps, "--eval-freq", "-1", "--verbose", "0", "--device", "cpu", "--num-threads", "1", "-f", "demo/logs"]
+    subprocess.run([*command, *(SAC_ARGUMENTS if algo == "sac" else [])], check=True)
+    run = max(Path(f"demo/logs/{algo}").glob(f"{ENV}_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+    return ALGORITHMS[algo].load(run / f"{ENV}.zip", device="cpu")
+
+
+env = gym.make(ENV)
+models = {name: train(name.lower(), sys.argv[1] if len(sys.argv) > 1 else "20000") for name in ("S2AC", "SAC")}
+
+n_goals = len(env.unwrapped.goals)
+heads = " | ".join(f"goal {index}" for index in range(n_goals))
+print(f"\n{EPISODES} episodes with sampled actions      | success | {heads} | goals reached")
+for name, model in models.items():
+    goals = [play(model, env, seed)["goal"] for seed in range(EPISODES)]
+    shares = [goals.count(f"goal {index}") / EPISODES for index in range(n_goals)]
+    cells = " | ".join(f"{100 * share:5.1f}%" for share in shares)
+    # Half of a fair share counts as reached
+    reached = f"{sum(share >= 0.5 / n_goals for share in shares)} of {n_goals}"
+    print(f"{name:37s} | {100 * sum(shares):6.1f}% | {cells} | {reached}")
+
+print("\nentropy in a state, nats              | state          | of the actions | of exp(Q / alpha), the best for this Q")
+for name, model in models.items():
+    for state in env.unwrapped.probe_states:
+        place = f"({state[0]:g}, {state[1]:g})"
+        print(f"{name:37s} | {place:14s} | {entropy_of_actions(model, state):14.2f} | {entropy_of_q(model, state):.2f}")
+
+print()
+draw(models, env, "demo/multigoal.png")
+print("Models: demo/logs")

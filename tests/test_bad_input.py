@@ -12,15 +12,21 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import Toy
 
-from sb3_maxent import DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
 from sb3_maxent.common.finite_guard import FiniteGuard
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
 
 
 BOX, DISCRETE = spaces.Box(-2, 3, (2,)), spaces.Discrete(3)
-KINDS = {"DiscreteSAC": (DiscreteSAC, DISCRETE), "Discrete": (SoftQLearning, DISCRETE), "Box": (SoftQLearning, BOX)}
+KINDS = {
+    "DiscreteSAC": (DiscreteSAC, DISCRETE),
+    "Discrete": (SoftQLearning, DISCRETE),
+    "Box": (SoftQLearning, BOX),
+    "S2AC": (S2AC, BOX),
+}
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS.values(), ids=KINDS)
+ACTORS = ["DiscreteSAC", "Box", "S2AC"]
 
 EVERYWHERE = [
     ("n_steps", 0),
@@ -118,6 +124,46 @@ OWN = {
         ("exploration_initial_eps", 0.5),
         ("exploration_final_eps", 0.5),
     ],
+    "S2AC": [
+        ("target_entropy", 1.4),  # 2 log 2 = 1.3863
+        ("n_particles", 1),
+        ("n_particles", 2.5),
+        ("n_particles", None),
+        ("n_svgd_steps", -1),
+        ("n_svgd_steps", 3.0),
+        ("svgd_step_size", 0),
+        ("svgd_step_size", -1),
+        ("svgd_step_size", float("inf")),
+        ("svgd_step_size", float("nan")),
+        ("max_step_ratio", 0),
+        ("max_step_ratio", 1),
+        ("max_step_ratio", 1.5),
+        ("max_step_ratio", float("nan")),
+        ("kernel_bandwidth", 0),
+        ("kernel_bandwidth", -1),
+        ("kernel_bandwidth", 1e-7),
+        ("kernel_bandwidth", 1e7),
+        ("kernel_bandwidth", float("nan")),
+        ("kernel_bandwidth", "silverman"),
+        ("kernel_bandwidth", None),
+        ("precondition", "yes"),
+        ("precondition", None),
+        ("learned_start", "no"),
+        ("start_std", 0),
+        ("start_std", 6),
+        ("start_std", None),
+        ("truncation", 0),
+        ("truncation", 9),
+        ("truncation", float("inf")),
+        ("truncation", "none"),
+        ("out_of_bounds", "drop"),
+        ("out_of_bounds", None),
+        ("entropy_estimator", "knn"),
+        ("second_order", 2),
+        ("likelihood_ratio", "no"),
+        ("amortized", 1.5),
+        ("behavior_policy", "greedy"),
+    ],
 }
 
 
@@ -181,11 +227,12 @@ def test_schedule_of_the_temperature(algorithm, action_space, value, tmp_path):
 @pytest.mark.parametrize(
     ("algorithm", "action_space"),
     [(DiscreteSAC, BOX), (DiscreteSAC, spaces.MultiBinary(3))]
-    + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))],
+    + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))]
+    + [(S2AC, space) for space in (DISCRETE, spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3), spaces.Dict({"a": BOX}))],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_action_space(algorithm, action_space):
-    kinds = r"Discrete.*MultiDiscrete" if algorithm is DiscreteSAC else r"Box.*Discrete.*MultiDiscrete"
+    kinds = {DiscreteSAC: r"Discrete.*MultiDiscrete", SoftQLearning: r"Box.*Discrete.*MultiDiscrete", S2AC: "Box"}[algorithm]
     with pytest.raises(AssertionError, match=rf"only supports .*{kinds}.*was provided"):
         algorithm("MlpPolicy", Toy(action_space=action_space))
 
@@ -195,9 +242,26 @@ def test_a_mixture_has_particles_of_both_kinds():
         SoftQLearning("MlpPolicy", Toy(action_space=BOX), value_proposal="mixture", n_value_particles=1)
 
 
-def test_unbounded_actions():
+@pytest.mark.parametrize(
+    ("name", "value", "kwargs"),
+    [
+        ("n_svgd_steps", 0, {"n_svgd_steps": 0, "learned_start": False}),  # the start would be the policy
+        ("second_order", True, {"second_order": True, "learned_start": False}),
+        ("out_of_bounds", "clip", {"out_of_bounds": "clip", "truncation": None}),
+        ("share_features_extractor", True, {"learned_start": False, "policy_kwargs": {"share_features_extractor": True}}),
+        ("n_critics", 0, {"policy_kwargs": {"n_critics": 0}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_parameters_of_s2ac_that_do_not_go_together(name, value, kwargs):
+    with pytest.raises(ValueError, match=f"`{name}` must be .* not {value!r}"):
+        S2AC("MlpPolicy", Toy(action_space=BOX), **kwargs)
+
+
+@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC])
+def test_unbounded_actions(algorithm):
     with pytest.raises(AssertionError, match="finite lower and upper bound"):
-        SoftQLearning("MlpPolicy", Toy(action_space=spaces.Box(-np.inf, np.inf, (2,))))
+        algorithm("MlpPolicy", Toy(action_space=spaces.Box(-np.inf, np.inf, (2,))))
 
 
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
@@ -329,7 +393,7 @@ def test_bad_number_that_normalization_or_rounding_hides():
         model._finite_guard.check_transition(np.zeros((1, 3)), np.array([1e39]), np.array([False]), [{}])
 
 
-@pytest.mark.parametrize(("algorithm", "action_space"), [KINDS["DiscreteSAC"], KINDS["Box"]], ids=["DiscreteSAC", "Box"])
+@pytest.mark.parametrize(("algorithm", "action_space"), [KINDS[kind] for kind in ACTORS], ids=ACTORS)
 def test_gradient_that_is_not_finite(algorithm, action_space, tmp_path):
     """The loss is finite and its gradient is not: found before the next action is drawn."""
     model = algorithm("MlpPolicy", Toy(action_space=action_space), **SMALL).learn(30)

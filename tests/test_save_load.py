@@ -16,7 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from toys import Toy
 
-from sb3_maxent import DiscreteSAC, SoftQLearning, discrete_sac, soft_q_learning
+from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, soft_q_learning
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
 BOX = spaces.Box(-2, 3, (2,))
@@ -62,6 +62,23 @@ OPTIONS = {
         {"value_proposal": "mixture", "n_value_particles": 5, "ent_coef": "lin_0.5_0.1"},
         {"n_kernel_particles": 4, "kernel_update_ratio": 0.7, "kernel_bandwidth": 0.5},
     ],
+    "S2AC": [
+        {
+            "n_particles": 5,
+            "n_svgd_steps": 2,
+            "svgd_step_size": 0.2,
+            "max_step_ratio": None,
+            "kernel_bandwidth": 0.5,
+            "precondition": False,
+            "truncation": None,
+            "out_of_bounds": "free",
+            "entropy_estimator": "hutchinson",
+            "likelihood_ratio": False,
+            "ent_coef": "lin_0.5_0.1",
+        },
+        {"learned_start": False, "start_std": 0.8, "entropy_estimator": "exact", "behavior_policy": "softmax"},
+        {"amortized": True, "second_order": True, "out_of_bounds": "clip", "truncation": 2.0, "max_step_ratio": 0.3},
+    ],
 }
 
 
@@ -73,7 +90,8 @@ OPTIONS = {
         for space in (spaces.Discrete(3, start=2), spaces.MultiDiscrete([2, 3]))
         for kwargs in [*EVERYWHERE, *OPTIONS[algorithm.__name__]]
     ]
-    + [(SoftQLearning, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["Box"]]],
+    + [(SoftQLearning, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["Box"]]]
+    + [(S2AC, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["S2AC"]]],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
@@ -82,7 +100,7 @@ def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
     model.save(tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
     loaded = algorithm.load(tmp_path / "model")  # without an environment
-    assert not hasattr(loaded, "_last_q_values")  # a batch of the last gradient step
+    assert not hasattr(loaded, "_last_q_values") and not hasattr(loaded, "_particles")  # a batch of the last gradient step
     assert_equal_models(loaded, model)
     for name, value in kwargs.items():
         assert callable(value) or getattr(loaded, name) == value, name
@@ -168,6 +186,9 @@ CNN = {"features_extractor_kwargs": {"features_dim": 8}}
         (SoftQLearning, BOX, "MlpPolicy", None, {**NETWORKS, "noise_dim": 3, "n_particles": 7}),
         (SoftQLearning, BOX, soft_q_learning.CnnPolicy, IMAGE, CNN),
         (SoftQLearning, BOX, soft_q_learning.MultiInputPolicy, DICT, {"share_features_extractor": True}),
+        (S2AC, BOX, "MlpPolicy", None, NETWORKS),
+        (S2AC, BOX, s2ac.CnnPolicy, IMAGE, CNN),
+        (S2AC, BOX, s2ac.MultiInputPolicy, DICT, {"share_features_extractor": True}),
     ],
     ids=lambda value: getattr(value, "__name__", value) if isinstance(value, type | str) else "",
 )
@@ -233,6 +254,11 @@ RESUMED = {
         SoftQLearning,
         spaces.Discrete(3),
         {"ent_coef": "auto_0.3", "munchausen_coef": 0.5, "exploration_initial_eps": 0.1, "exploration_final_eps": 0.1},
+    ),
+    "S2AC": (
+        S2AC,
+        spaces.Box(0, 2, (2,)),
+        {"ent_coef": "auto_0.3", "n_particles": 4, "entropy_estimator": "hutchinson", "behavior_policy": "softmax"},
     ),
 }
 

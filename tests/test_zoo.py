@@ -27,14 +27,14 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 # An environment for each algorithm, of those in its hyperparameter file
-ENVIRONMENTS = {"discretesac": "CartPole-v1", "sql": "MultiGoal-v0"}
+ENVIRONMENTS = {"discretesac": "CartPole-v1", "s2ac": "MultiGoal-v0", "sql": "MultiGoal-v0"}
 CARTPOLE = ["--algo", "discretesac", "--env", "CartPole-v1"]
 SMALL = ["learning_starts:50", "batch_size:16", "buffer_size:1000", "policy_kwargs:dict(net_arch=[16])"]
 TINY = ["--n-timesteps", "400", "--eval-freq", "200", "--eval-episodes", "2", "--device", "cpu", "--num-threads", "1"]
 TRAIN = [*TINY, "--seed", "0", "--hyperparams", *SMALL]
 ENJOY = ["--no-render", "--n-timesteps", "100", "--device", "cpu", "--num-threads", "1"]
 # Between which numbers the return of an episode lies, trained or not
-REWARDS = {"discretesac": (5, 501), "sql": (-700, 0)}
+REWARDS = {"discretesac": (5, 501), "s2ac": (-700, 0), "sql": (-700, 0)}
 HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in zoo.ALGORITHMS}
 
 
@@ -100,13 +100,16 @@ def test_hyperparams_file():
     assert ENVIRONMENTS.keys() == zoo.ALGORITHMS.keys()
     for algo, env_id in ENVIRONMENTS.items():
         assert zoo.hyperparams_file(algo) == ROOT / "hyperparams" / f"{algo}.yml"
-        # Without "atari" rl_zoo3 fails for all of Atari, "default" or not
-        assert {"default", "atari", env_id} <= set(HYPERPARAMS[algo])
+        assert {"default", env_id} <= set(HYPERPARAMS[algo])
+        # Without "atari" rl_zoo3 fails for all of Atari, "default" or not; S2AC has no discrete actions
+        assert ("atari" in HYPERPARAMS[algo]) == (algo != "s2ac")
     discrete = {"CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"}
     assert discrete <= set(HYPERPARAMS["discretesac"]) & set(HYPERPARAMS["sql"])
     ours = {"MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TabularMDP-v0"}
     mujoco = {f"{name}-v5" for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid")}
     assert ours | mujoco | {"Pendulum-v1"} <= set(HYPERPARAMS["sql"])
+    continuous = {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3"}
+    assert (ours - {"TabularMDP-v0"}) | mujoco | continuous <= set(HYPERPARAMS["s2ac"])
 
 
 def test_without_rl_zoo(monkeypatch):
@@ -152,7 +155,9 @@ def sample(study, algo, env, additional_args=NO_HER):
 
 
 @pytest.mark.parametrize(
-    "algo, env_id", [("discretesac", "CartPole-v1"), ("sql", "CartPole-v1"), ("sql", "Pendulum-v1")], ids=str
+    "algo, env_id",
+    [("discretesac", "CartPole-v1"), ("sql", "CartPole-v1"), ("sql", "Pendulum-v1"), ("s2ac", "Pendulum-v1")],
+    ids=str,
 )
 def test_sampler(study, algo, env_id):
     env = gym.make(env_id)
@@ -196,6 +201,14 @@ RANGES = {
         "n_kernel_particles": {4, 8, 16, 32},
         "kernel_update_ratio": (0.2, 0.8),
     },
+    ("s2ac", "Pendulum-v1"): {
+        "ent_coef": (1e-3, 10),
+        "n_particles": {4, 8, 16},
+        "n_svgd_steps": {1, 2, 3, 4, 5},
+        "svgd_step_size": (0.05, 1.0),
+        "start_std": (0.2, 1.5),
+        "behavior_policy": {"random", "softmax"},
+    },
 }
 
 
@@ -215,10 +228,11 @@ def test_ranges_of_the_sampler(study, algo, env_id):
     assert not others & set().union(*samples)
 
 
-def test_kernel_bandwidth_of_the_sampler(study):
-    values = [sample(study, "sql", gym.make("Pendulum-v1"))[1]["kernel_bandwidth"] for _ in range(30)]
+@pytest.mark.parametrize(("algo", "low", "high"), [("sql", 1e-3, 1.0), ("s2ac", 1e-2, 3.0)])
+def test_kernel_bandwidth_of_the_sampler(study, algo, low, high):
+    values = [sample(study, algo, gym.make("Pendulum-v1"))[1]["kernel_bandwidth"] for _ in range(60)]
     numbers = [value for value in values if not isinstance(value, str)]
-    assert {"median", "mean"} < set(values) and 1e-3 <= min(numbers) < 0.1 < max(numbers) <= 1
+    assert {"median", "mean"} < set(values) and low <= min(numbers) < 0.1 < max(numbers) <= high
 
 
 @pytest.mark.parametrize("algo", zoo.ALGORITHMS)
@@ -227,7 +241,7 @@ def test_sampler_with_dictionary_observations(study, algo):
     assert "n_steps" not in sample(study, algo, BitFlippingEnv())[1]
 
 
-@pytest.mark.parametrize("algo, continuous", [("discretesac", False), ("sql", False), ("sql", True)])
+@pytest.mark.parametrize("algo, continuous", [("discretesac", False), ("sql", False), ("sql", True), ("s2ac", True)])
 def test_sampler_with_her(study, algo, continuous):
     env = BitFlippingEnv(n_bits=3, continuous=continuous)
     her = {"using_her_replay_buffer": True, "her_kwargs": {"copy_info_dict": True, "n_sampled_goal": 99}}
@@ -271,8 +285,8 @@ def test_train(trained, algo, env_id):
 
 @pytest.mark.parametrize(
     "algo, arguments",
-    [("discretesac", []), ("discretesac", ["--load-best", "--stochastic"]), ("sql", [])],
-    ids=["discretesac", "discretesac best", "sql"],
+    [("discretesac", []), ("discretesac", ["--load-best", "--stochastic"]), ("sql", []), ("s2ac", [])],
+    ids=["discretesac", "discretesac best", "sql", "s2ac"],
 )
 def test_enjoy(trained, folder, algo, arguments):
     output = run_zoo("enjoy", *of(algo), *ENJOY, "--folder", "logs", "--exp-id", "1", *arguments, cwd=folder)
@@ -317,6 +331,7 @@ for command in sys.argv[1:]:
         ("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
         ("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         ("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
+        ("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),
     ],
     ids=lambda value: None if isinstance(value, str) else "own",
 )
@@ -499,7 +514,13 @@ def test_register_during_the_import(tmp_path):
 # ---------------------------------------------------------------------- the hyperparameter file
 
 # What an environment needs, by a part of its name
-DEPENDENCIES = {"NoFrameskip": ("ale_py", "cv2"), "LunarLander": ("Box2D",), "MiniGrid": ("minigrid",), "-v5": ("mujoco",)}
+DEPENDENCIES = {
+    "NoFrameskip": ("ale_py", "cv2"),
+    "LunarLander": ("Box2D",),
+    "Bipedal": ("Box2D",),
+    "MiniGrid": ("minigrid",),
+    "-v5": ("mujoco",),
+}
 
 BUILD = """
 import argparse, json, sys, traceback
@@ -536,7 +557,8 @@ def environments_of(algo, entry):
         return ["PongNoFrameskip-v4"]
     if entry != "default":
         return [entry]
-    candidates = {"discretesac": ["FrozenLake-v1"], "sql": ["FrozenLake-v1", "MountainCarContinuous-v0"]}[algo]
+    discrete, continuous = "FrozenLake-v1", "MountainCarContinuous-v0"
+    candidates = {"discretesac": [discrete], "sql": [discrete, continuous], "s2ac": [continuous]}[algo]
     assert not set(candidates) & HYPERPARAMS[algo].keys()
     return candidates
 

@@ -30,8 +30,8 @@ def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -
     dim = particles.shape[2]
     assert isinstance(linear, nn.Linear) and linear.in_features == features.shape[1] + dim, linear
     of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
-    shares = F.linear(features, of_features, linear.bias)
-    return (particles @ of_particles.t()).add_(shares.unsqueeze(1)).flatten(0, 1)
+    shares = F.linear(features, of_features, linear.bias).unsqueeze(1).expand(-1, particles.shape[1], -1)
+    return shares.reshape(-1, linear.out_features).addmm_(particles.flatten(0, 1), of_particles.t())
 
 
 def _is_relu_net(net: nn.Module) -> bool:
@@ -113,8 +113,9 @@ class ParticleCritic(ContinuousCritic):
             rows = (smallest == index).nonzero().squeeze(1)
             backward = actions.new_ones(len(rows), 1)
             for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
-                # The backward pass of ReLU; before the last layer backward is 1, and no product is needed
-                backward = linear.weight.expand(len(rows), -1) if backward.shape[1] == 1 else backward @ linear.weight
-                backward = th.ops.aten.threshold_backward(backward, active.index_select(0, rows), 0)
-            gradient[rows] = backward @ first.weight[:, features.shape[1] :]
+                # Where ReLU is active its output's sign is 1, elsewhere 0. Above the last layer backward is 1: no product there
+                mask = active.index_select(0, rows).sign_()
+                backward = mask.mul_(linear.weight if backward.shape[1] == 1 else backward @ linear.weight)
+            # Few columns: products with the transposed weights, in one piece, are three times as fast
+            gradient[rows] = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous())
         return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)

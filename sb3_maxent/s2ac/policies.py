@@ -218,7 +218,7 @@ class S2ACPolicy(MaxEntPolicy):
             assert self.actor is not None
             network = self.actor.sampling_network
             if noise is None:
-                noise = network.draw_noise(n_states, self.sampler.n_particles if by_q else 1)
+                noise = self.draw_noise(n_states) if by_q else self.draw_noise(n_states)[:, :1]
             actions = th.tanh(network.unsquashed(observation, noise))
             critic_features = self.critic.particle_features(observation) if by_q else None
         else:

@@ -222,9 +222,17 @@ class S2AC(MaxEntAlgorithm):
         check_choice("behavior_policy", self.behavior_policy, ACTING)
 
     def _setup_model(self) -> None:
-        self.policy_kwargs.update({name: getattr(self, name) for name in POLICY_PARAMETERS})
-        self.policy_kwargs["sampler_kwargs"] = {name: getattr(self, name) for name in SAMPLER_PARAMETERS}
-        super()._setup_model()
+        # The policy gets our parameters with those of the user, whose dictionary stays as it is
+        policy_kwargs = self.policy_kwargs
+        self.policy_kwargs = {
+            **policy_kwargs,
+            **{name: getattr(self, name) for name in POLICY_PARAMETERS},
+            "sampler_kwargs": {name: getattr(self, name) for name in SAMPLER_PARAMETERS},
+        }
+        try:
+            super()._setup_model()
+        finally:
+            self.policy_kwargs = policy_kwargs
         # The uniform policy's is the largest
         check_number("target_entropy", self.target_entropy, maximum=self._action_dim * math.log(2))
 
