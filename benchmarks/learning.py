@@ -1,8 +1,8 @@
 """
 Learning curves over seeds, with the RL Zoo's own training and hyperparameters, as CSV.
 
-Each run is one process, ``python -m sb3_maxent.zoo train``, that evaluates 20 deterministic episodes (or
-``--eval-episodes``) at ten equal intervals. Finished runs are appended to the CSV as they come, and skipped when the same command is given again::
+Each run is one process, ``python -m sb3_maxent.zoo train``, that evaluates 20 deterministic episodes (``--eval-episodes``)
+at ten equal intervals. Finished runs are appended to the CSV as they come, and skipped when the same command is given again::
 
     python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
     python benchmarks/learning.py --report

@@ -31,7 +31,7 @@ def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -
     assert isinstance(linear, nn.Linear) and linear.in_features == features.shape[1] + dim, linear
     of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
     shares = F.linear(features, of_features, linear.bias).unsqueeze(1).expand(-1, particles.shape[1], -1)
-    return shares.reshape(-1, linear.out_features).addmm_(particles.flatten(0, 1), of_particles.t())
+    return shares.contiguous().flatten(0, 1).addmm_(particles.flatten(0, 1), of_particles.t())
 
 
 def _is_relu_net(net: nn.Module) -> bool:
