@@ -23,13 +23,13 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_maxent import S2AC, SoftQLearning
-from sb3_maxent.reference import optimal_entropy
+from sb3_maxent.reference import histogram_entropy, optimal_entropy
 from sb3_maxent.zoo import ALGORITHMS
 
 # Those of S2AC's code, see MultiGoalEnv
 OBSTACLES = {"multigoal": [[[-1.5, 3], [1.5, 3]]], "multigoal-maxent": [[[-2, 0], [0, 2]]]}
 COLUMNS = ["task", "algo", "label", "seed", "what", "measures"]
-N_ACTIONS, BINS = 20_000, 20
+N_ACTIONS = 20_000
 
 
 def estimated_entropy(model: BaseAlgorithm, observations: th.Tensor) -> float:
@@ -56,11 +56,9 @@ def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
         return th.cat(model.critic(one.expand(len(actions), -1), tensors), dim=1).amin(dim=1).double().numpy()
 
     actions, _ = model.predict(np.repeat(np.float32(state)[None], N_ACTIONS, axis=0), deterministic=False)
-    shares = np.histogram2d(*actions.T, bins=BINS, range=[[-1, 1], [-1, 1]])[0].ravel() / N_ACTIONS
-    shares = shares[shares > 0]
     return {
         "estimated": round(estimated_entropy(model, one.expand(1000, -1)), 3),
-        "actions": round(float(-(shares * np.log(shares * (BINS / 2) ** 2)).sum()), 3),
+        "actions": round(histogram_entropy(actions), 3),
         "quadrature": round(optimal_entropy(q_function, float(ent_coef), 2), 3),
     }
 

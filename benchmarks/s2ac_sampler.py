@@ -23,12 +23,12 @@ from multimodal import TASKS
 from sampler import ExactCritic
 
 import sb3_maxent  # noqa: F401  registers the environments
-from sb3_maxent.reference import histogram_kl
+from sb3_maxent.reference import histogram_entropy, histogram_kl
 from sb3_maxent.s2ac import SteinSampler, Target
 
 COLUMNS = ["task", "setting", "seed", "kl", "worst_factor", "shares", "estimated", "actions", "optimum", "step_ratio", "std"]
 TASKS_USED = ("bandit-3", "bandit-4")
-N_STATES, N_ACTIONS, BINS = 64, 20_000, 20
+N_STATES, N_ACTIONS = 64, 20_000
 PAPER = {"precondition": False, "max_step_ratio": None, "svgd_step_size": 0.1}
 # name: parameters of the sampler; likelihood_ratio and learned are the trainer's
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -103,8 +103,6 @@ def train(task: str, setting: str, seed: int, steps: int) -> dict[str, Any]:
     weights = env.mode_probabilities()
     shares = np.bincount(env.mode_of(actions), minlength=len(weights)) / len(actions)
     factors = np.maximum(shares, 1e-9) / weights
-    cells = np.histogram2d(*actions.T, bins=BINS, range=[[-1, 1], [-1, 1]])[0].ravel() / len(actions)
-    cells = cells[cells > 0]
     return {
         "task": task,
         "setting": setting,
@@ -113,7 +111,7 @@ def train(task: str, setting: str, seed: int, steps: int) -> dict[str, Any]:
         "worst_factor": f"{np.maximum(factors, 1 / factors).max():.3f}",
         "shares": json.dumps(shares.round(4).tolist()),
         "estimated": f"{-particles.log_prob.mean().item():.3f}",
-        "actions": f"{-(cells * np.log(cells * (BINS / 2) ** 2)).sum():.3f}",
+        "actions": f"{histogram_entropy(actions):.3f}",
         "optimum": f"{-env.log_prob(env.sample(N_ACTIONS, np.random.default_rng(0))).mean():.3f}",
         "step_ratio": f"{particles.diagnostics.get('step_ratio', th.zeros(())).item():.3f}",
         "std": json.dumps(log_std.exp()[0].tolist()),

@@ -16,10 +16,10 @@ import torch as th
 from plot_multigoal import ALGORITHMS, draw, play
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from sb3_maxent.reference import optimal_entropy
+from sb3_maxent.reference import histogram_entropy, optimal_entropy
 
 ROOT = Path(__file__).parent.parent
-ENV, TEMPERATURE, EPISODES, BINS = "MultiGoalMaxEnt-v0", 0.7, 200, 20
+ENV, TEMPERATURE, EPISODES = "MultiGoalMaxEnt-v0", 0.7, 200
 # SAC's settings are those of hyperparams/s2ac.yml, too, with one critic as there
 SAC_ARGUMENTS = ["-conf", str(ROOT / "benchmarks" / "sac.yml")]
 SAC_ARGUMENTS += ["--hyperparams", "policy_kwargs:dict(net_arch=[128, 128], n_critics=1)"]
@@ -28,9 +28,7 @@ SAC_ARGUMENTS += ["--hyperparams", "policy_kwargs:dict(net_arch=[128, 128], n_cr
 def entropy_of_actions(model: BaseAlgorithm, state: np.ndarray, n_actions: int = 10_000) -> float:
     """Entropy of the actions that the policy draws in a state, by their histogram, in nats."""
     actions, _ = model.predict(np.repeat(np.float32(state)[None], n_actions, axis=0), deterministic=False)
-    shares = np.histogram2d(*actions.T, bins=BINS, range=[[-1, 1], [-1, 1]])[0].ravel() / n_actions
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares * (BINS / 2) ** 2)).sum())
+    return histogram_entropy(actions)
 
 
 def entropy_of_q(model: BaseAlgorithm, state: np.ndarray) -> float:

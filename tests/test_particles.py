@@ -58,7 +58,7 @@ def test_particle_forward(layers):
 
 
 @pytest.mark.parametrize("n_critics", [1, 2, 3])
-@pytest.mark.parametrize("net_arch", [[], [9], [16, 16, 8]], ids=str)
+@pytest.mark.parametrize("net_arch", [[], [9], [5, 1, 4], [16, 16, 8]], ids=str)
 @pytest.mark.parametrize("activation_fn", [nn.ReLU, nn.Tanh, nn.LeakyReLU])
 @pytest.mark.parametrize("n_states", [1, 9])
 def test_q_gradient(net_arch, n_critics, activation_fn, n_states):

@@ -294,6 +294,15 @@ def test_histogram_kl_of_a_wrong_distribution():
     np.testing.assert_allclose(ref.histogram_kl([[-1.0], [0.0], [0.5], [1.0]], log_density, bins=2), expected)
 
 
+def test_histogram_entropy():
+    """Two of four cells with 1/4 and 3/4, each half as wide as [-1, 1]; and samples of the triangular density (1 + a) / 2."""
+    actions = [[-0.9], [-0.1], [-0.2], [-0.3]]
+    expected = -(0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5))
+    np.testing.assert_allclose(ref.histogram_entropy(actions, bins=4), expected)
+    samples = 2 * np.sqrt(np.random.default_rng(0).random((50_000, 1))) - 1
+    np.testing.assert_allclose(ref.histogram_entropy(samples), 0.5, atol=0.01)  # 1/2 - integral of p log(1 + a) + log 2
+
+
 def test_histogram_kl_in_two_dimensions():
     rng = np.random.default_rng(0)
     samples = [rng.multivariate_normal(m, c, size=int(w * 50_000)) for w, m, c in zip(*MIXTURE, strict=True)]

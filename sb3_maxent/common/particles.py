@@ -29,6 +29,8 @@ def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -
     """What the first layer makes of [features, particle], in rows (B * N, outputs), as batch norm wants them."""
     dim = particles.shape[2]
     assert isinstance(linear, nn.Linear) and linear.in_features == features.shape[1] + dim, linear
+    if len(features) == 1:  # nothing to share between states: fewer calls, which is what acting costs
+        return F.linear(th.cat([features.expand(particles.shape[1], -1), particles[0]], dim=1), linear.weight, linear.bias)
     of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
     shares = F.linear(features, of_features, linear.bias).unsqueeze(1).expand(-1, particles.shape[1], -1)
     return shares.contiguous().flatten(0, 1).addmm_(particles.flatten(0, 1), of_particles.t())
@@ -111,11 +113,12 @@ class ParticleCritic(ContinuousCritic):
         gradient = actions.new_empty(len(smallest), actions.shape[2])
         for index, ((first, *linears), hidden) in enumerate(zip(stacks, activations, strict=True)):
             rows = (smallest == index).nonzero().squeeze(1)
-            backward = actions.new_ones(len(rows), 1)
+            backward = None  # above the last layer it would be 1: no product there
             for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
-                # Where ReLU is active its output's sign is 1, elsewhere 0. Above the last layer backward is 1: no product there
-                mask = active.index_select(0, rows).sign_()
-                backward = mask.mul_(linear.weight if backward.shape[1] == 1 else backward @ linear.weight)
+                mask = active.index_select(0, rows).sign_()  # of ReLU's output: 1 where it is active, else 0
+                backward = mask.mul_(linear.weight if backward is None else backward @ linear.weight)
+            if backward is None:
+                backward = actions.new_ones(len(rows), 1)
             # Few columns: products with the transposed weights, in one piece, are three times as fast
             gradient[rows] = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous())
         return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)

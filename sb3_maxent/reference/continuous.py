@@ -166,6 +166,19 @@ def histogram_kl(actions: np.ndarray, log_density: ActionFunction, bins: int = 2
         return float((empirical[occupied] * np.log(empirical[occupied] / exact[occupied])).sum())
 
 
+def histogram_entropy(actions: np.ndarray, bins: int = 20) -> float:
+    """
+    Differential entropy of the histogram of some actions, ``d log 2 - KL(histogram || uniform)``. It is above that of
+    the actions' density by what the cells can't resolve, and below it by the sampling bias of :func:`histogram_kl`.
+
+    :param actions: (n, d) in [-1, 1]^d
+    :param bins: cells per dimension
+    :return: the entropy in nats, at most d log 2
+    """
+    uniform = np.shape(actions)[-1] * np.log(2)
+    return uniform - histogram_kl(actions, lambda nodes: np.full(len(nodes), -uniform), bins)
+
+
 def _mixture_terms(
     x: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
