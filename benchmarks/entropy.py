@@ -380,7 +380,7 @@ def factor_within(points: th.Tensor, labels: th.Tensor) -> th.Tensor:
     """Cholesky factor (d, d) of the covariance of points (n, d) about the means of those with the same label (n,)."""
     groups = th.nn.functional.one_hot(labels).to(points.dtype)
     means = (groups.T @ points) / groups.sum(dim=0).clamp(min=1).unsqueeze(1)
-    return th.linalg.cholesky((points - means[labels]).T.cov())
+    return th.linalg.cholesky((points - means[labels]).T.cov().view(points.shape[1], -1))
 
 
 def nearest_neighbour_entropy(

@@ -71,7 +71,7 @@ def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
     while counts.min() < N_EPISODES // env.num_envs:
         last = observations
         observations, _, dones, infos = env.step(model.predict(observations, deterministic=False)[0])
-        blocked |= ~dones & (observations == last).all(axis=1)  # only an obstacle keeps the point where it is
+        blocked |= ~dones & (observations == last).all(axis=1)  # an obstacle (or a corner of the square) keeps the point
         for index in np.flatnonzero(dones):
             if counts[index] < N_EPISODES // env.num_envs:
                 episodes.append({**infos[index], "blocked": blocked[index]})

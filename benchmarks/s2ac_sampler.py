@@ -2,8 +2,8 @@
 S2AC's sampler on the exact energy of MixtureBandit-v0: no critic, no data, only the start's two parameters to learn.
 
 What limits the policy: each line changes one thing of the defaults. KL divergence of the actions to the optimum, shares of
-the modes, the entropy that the estimator gives beside that of the actions (histogram of 20000), the optimum's, and the share
-of states with a step ratio of 1 or more in one of the steps::
+the modes, the entropy that the estimator gives beside that of the actions (histogram of 20000), the optimum's, and the
+largest step ratio::
 
     python benchmarks/s2ac_sampler.py --csv benchmarks/s2ac_sampler.csv
     python benchmarks/s2ac_sampler.py --report
@@ -29,15 +29,15 @@ from sb3_maxent.s2ac import SteinSampler, Target
 COLUMNS = ["task", "setting", "seed", "kl", "worst_factor", "shares", "estimated", "actions", "optimum", "step_ratio", "std"]
 TASKS_USED = ("bandit-3", "bandit-4")
 N_STATES, N_ACTIONS = 64, 20_000
-PAPER = {"precondition": False, "max_step_ratio": None, "svgd_step_size": 0.1}
+PLAIN = {"precondition": False, "max_step_ratio": None, "svgd_step_size": 0.1}
 # name: parameters of the sampler; likelihood_ratio and learned are the trainer's
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "no likelihood-ratio term": {"likelihood_ratio": False},
     "fixed start, std 0.5": {"learned": False},
-    "as in the paper (u-space, eps 0.1, neither bound nor likelihood ratio)": {**PAPER, "likelihood_ratio": False},
-    "as in the paper, with likelihood ratio": PAPER,
-    "as in the paper, eps 0.2": {**PAPER, "svgd_step_size": 0.2, "likelihood_ratio": False},
+    "without our additions (in u, eps 0.1, neither bound nor likelihood ratio)": {**PLAIN, "likelihood_ratio": False},
+    "without our additions but the likelihood ratio": PLAIN,
+    "without our additions, eps 0.2": {**PLAIN, "svgd_step_size": 0.2, "likelihood_ratio": False},
     "no bound on the step": {"max_step_ratio": None},
     "eps 0.1": {"svgd_step_size": 0.1},
     "eps 1": {"svgd_step_size": 1.0},

@@ -64,8 +64,8 @@ class AnyActivation(th.nn.ReLU):
     """ReLU that is not recognised as one, so that S2AC takes the way of all other networks."""
 
 
-# Without what we added: preconditioning, bound on the step, likelihood-ratio term; the step size of the authors' code
-PAPER = {"precondition": False, "max_step_ratio": None, "likelihood_ratio": False, "svgd_step_size": 0.1}
+# Without preconditioning, bound on the step and likelihood-ratio term, with the step size of the authors' code
+PLAIN = {"precondition": False, "max_step_ratio": None, "likelihood_ratio": False, "svgd_step_size": 0.1}
 BOX, DISCRETE = spaces.Box(-1, 1, (N_ACTIONS,)), spaces.Discrete(N_ACTIONS)
 BASELINE, PUBLISHED = "SB3 SAC", "S2AC, the authors' code"
 ALGORITHMS = {
@@ -83,7 +83,7 @@ ALGORITHMS = {
     "S2AC": make("sb3_maxent", "S2AC", BOX),
     "S2AC, fixed start": make("sb3_maxent", "S2AC", BOX, learned_start=False),
     "S2AC, amortized": make("sb3_maxent", "S2AC", BOX, amortized=True),
-    "S2AC, as in the paper": make("sb3_maxent", "S2AC", BOX, **PAPER),
+    "S2AC, without our additions": make("sb3_maxent", "S2AC", BOX, **PLAIN),
     "S2AC, general path": make("sb3_maxent", "S2AC", BOX, policy_kwargs={"activation_fn": AnyActivation}),
     "S2AC, Hutchinson": make("sb3_maxent", "S2AC", BOX, entropy_estimator="hutchinson"),
     "S2AC, second order": make("sb3_maxent", "S2AC", BOX, second_order=True),

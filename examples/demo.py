@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from sb3_maxent.reference import histogram_entropy, optimal_entropy
 
 ROOT = Path(__file__).parent.parent
-ENV, TEMPERATURE, EPISODES = "MultiGoalMaxEnt-v0", 0.7, 200
+ENV, EPISODES = "MultiGoalMaxEnt-v0", 200
 # SAC's settings are those of hyperparams/s2ac.yml, too, with one critic as there
 SAC_ARGUMENTS = ["-conf", str(ROOT / "benchmarks" / "sac.yml")]
 SAC_ARGUMENTS += ["--hyperparams", "policy_kwargs:dict(net_arch=[128, 128], n_critics=1)"]
@@ -40,7 +40,7 @@ def entropy_of_q(model: BaseAlgorithm, state: np.ndarray) -> float:
             q_values = model.critic(observation.expand(len(actions), -1), th.as_tensor(actions, dtype=th.float32))
         return th.cat(q_values, dim=1).amin(dim=1).double().numpy()
 
-    return optimal_entropy(q_function, TEMPERATURE, d=2)
+    return optimal_entropy(q_function, float(model.ent_coef), d=2)
 
 
 def train(algo: str, steps: str) -> BaseAlgorithm:

@@ -85,7 +85,7 @@ def draw(models: dict[str, BaseAlgorithm], env: gym.Env, output: str) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--algo", choices=ALGORITHMS, default="sql")
+    parser.add_argument("--algo", choices=ALGORITHMS, default="s2ac")
     parser.add_argument("--env", choices=OBSTACLES, default="MultiGoal-v0")
     parser.add_argument(
         "--steps", type=int, default=20_000, help="environment steps; there is one gradient step for every four"

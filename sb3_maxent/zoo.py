@@ -181,7 +181,7 @@ def sample_s2ac_params(trial: "optuna.Trial", n_actions: int, n_envs: int, addit
         "n_svgd_steps": trial.suggest_int("n_svgd_steps", 1, 5),
         "svgd_step_size": trial.suggest_float("svgd_step_size", 0.05, 1.0, log=True),
         "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", ["median", "mean", "number"]),
-        "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 1e-2, 3.0, log=True),
+        "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 0.1, 10.0, log=True),
         "start_std": trial.suggest_float("start_std", 0.2, 1.5, log=True),
         "behavior_policy": trial.suggest_categorical("behavior_policy", ["random", "softmax"]),
     }

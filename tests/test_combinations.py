@@ -140,7 +140,7 @@ def test_logs(algorithm, action_space, ent_coef):
     expected |= {"actor_loss"} if model.actor is not None else set()
     expected |= {"ent_coef_loss"} if ent_coef == "auto" else set()
     if algorithm is S2AC:
-        expected |= {f"svgd_{name}" for name in ("step_ratio", "step_size", "spread", "bandwidth", "truncated")}
+        expected |= {f"svgd_{name}" for name in ("step_ratio", "step_size", "spread", "bandwidth", "neighbours", "truncated")}
     logged = {name.removeprefix("train/") for name in model.logger.name_to_value if name.startswith("train/")}
     assert logged == expected
     # log 4 for four actions, and 2 log 2 for the uniform density on [-1, 1]^2

@@ -536,7 +536,7 @@ def test_temperature_given_on_loading(path, tmp_path):
 
 # ---------------------------------------------------------------------- logs and warnings
 
-DIAGNOSTICS = {f"train/svgd_{name}" for name in ("step_ratio", "step_size", "spread", "bandwidth", "truncated")}
+DIAGNOSTICS = {f"train/svgd_{name}" for name in ("step_ratio", "step_size", "spread", "bandwidth", "neighbours", "truncated")}
 
 
 @variants
@@ -572,6 +572,28 @@ def test_warning_of_steps_that_fold():
         assert issubclass(record.category, UserWarning)
         assert "max_step_ratio" in str(record.message) and "svgd_step_size" in str(record.message)
     assert model.logger.name_to_value.get("train/svgd_step_ratio", 1.0) >= 1
+
+
+def test_warning_of_a_kernel_without_neighbours():
+    """With such a bandwidth the density would be the start's, wherever the particles go."""
+    with pytest.warns(UserWarning, match="hardly sees neighbours.*kernel_bandwidth"):
+        model = make_model(BOX, steps=60, kernel_bandwidth=1e-4)
+    assert model._particles.diagnostics["neighbours"] < 0.01
+
+
+def test_fixed_start_reaches_the_bounds():
+    """Particles from N(0, 0.5^2) within 3 standard deviations would otherwise never leave tanh(1.5) = 0.905."""
+    model = make_model(BOX, learned_start=False, n_svgd_steps=30)
+    target = model.critic.q_and_gradient
+
+    def rising(features, actions):
+        return actions.sum(dim=2), th.ones_like(actions)
+
+    model.critic.q_and_gradient = rising
+    model.policy.ent_coef.fill_(0.01)
+    highest = model.predict(draw_observations(20).numpy(), deterministic=True)[0].max()
+    model.critic.q_and_gradient = target
+    assert (highest + 2) / 5 * 2 - 1 > 0.97  # BOX is [-2, 3]
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"svgd_step_size": 50.0, "kernel_bandwidth": 0.05}, {"n_svgd_steps": 0}], ids=str)

@@ -400,7 +400,7 @@ def test_diagnostics():
     problem = Problem(SteinSampler(PARTICLES), dim=2)
     mean = problem.mean.requires_grad_()
     particles = problem.sample(mean)
-    assert set(particles.diagnostics) == {"step_ratio", "step_size", "spread", "bandwidth", "truncated"}
+    assert set(particles.diagnostics) == {"step_ratio", "step_size", "spread", "bandwidth", "neighbours", "truncated"}
     assert not any(value.requires_grad or value.ndim for value in particles.diagnostics.values())
     spread = np.mean([np.std(each.numpy(), axis=0, ddof=1) for each in particles.u.detach()])
     assert float(particles.diagnostics["spread"]) == pytest.approx(spread)

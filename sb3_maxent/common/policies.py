@@ -93,7 +93,7 @@ class MaxEntPolicy(BasePolicy):
         }
         self._build(lr_schedule)
         if self.acts_by_ent_coef:
-            self.register_buffer("ent_coef", th.zeros((), device=self.device))
+            self.register_buffer("ent_coef", th.ones((), device=self.device))
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> BaseModel | None:
         """

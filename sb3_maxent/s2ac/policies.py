@@ -19,6 +19,8 @@ from sb3_maxent.s2ac.sampler import Particles, SteinSampler, Target
 
 # Those of SB3's SAC
 LOG_STD_MIN, LOG_STD_MAX = -20, 2
+# Where particles from a fixed start may go: nearly all of the action space, tanh(3) = 0.995
+REACH = 3.0
 ACTING = ("random", "softmax")
 
 
@@ -134,6 +136,9 @@ class S2ACPolicy(MaxEntPolicy):
         if not learned_start:
             # Without steps a fixed start would be the policy
             check_number("n_svgd_steps", self.sampler.n_svgd_steps, 1, integer=True)
+            # The imitation alone would be what a shared extractor learns from
+            if amortized and kwargs.get("share_features_extractor", False):
+                raise ValueError("`share_features_extractor` must be False, not True, for `learned_start=False`")
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
         # Evenly spread noise, the same in each call, for deterministic predictions
         sobol = th.quasirandom.SobolEngine(get_action_dim(action_space), scramble=True, seed=0).draw(self.sampler.n_particles)
@@ -191,7 +196,7 @@ class S2ACPolicy(MaxEntPolicy):
             q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions),
             ent_coef=ent_coef,
         )
-        return self.sampler.sample(mean, log_std, noise, target, with_density)
+        return self.sampler.sample(mean, log_std, noise, target, with_density, 0.0 if self.learned_start else REACH)
 
     def actor_features(self, observation: PyTorchObs) -> th.Tensor | None:
         """

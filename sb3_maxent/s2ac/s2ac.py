@@ -19,6 +19,7 @@ from sb3_maxent.s2ac.sampler import Particles
 
 # Parameters of the algorithm that the policy needs for acting, and those of its sampler
 POLICY_PARAMETERS = ("learned_start", "start_std", "amortized", "behavior_policy")
+MIN_NEIGHBOURS = 0.01
 SAMPLER_PARAMETERS = (
     "n_particles",
     "n_svgd_steps",
@@ -67,14 +68,15 @@ class S2AC(MaxEntAlgorithm):
         dim(A) log 2, the uniform policy's), or ``"auto"``: -dim(A)
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
     :param n_particles: particles for each state, in [2, inf); the cost of a gradient step is proportional. 10 in the paper.
-        Each has its density from its neighbours: few of them mean a poor entropy.
+        Each has its density from its neighbours: few of them mean a poor entropy. More of them want more steps.
     :param n_svgd_steps: SVGD steps from start to action, in [0, inf), the cost is nearly proportional. 3 in the paper for
         MuJoCo. More lead nearer to exp(Q / alpha) and make the entropy less certain; 0 leaves the Gaussian of SAC, truncated.
-    :param svgd_step_size: eps, > 0, the largest size of a step. The authors have 0.1 without ``precondition``.
-    :param max_step_ratio: bound on ``eps |grad phi|`` in (0, 1): where a step could fold, since its Jacobian is larger, eps is
-        made smaller for that state. ``None`` for none, as in the paper; the density means nothing where the ratio reaches 1.
+    :param svgd_step_size: eps in [1e-6, 1000], the largest size of a step. The authors have 0.1 without ``precondition``.
+    :param max_step_ratio: bound on ``eps |grad phi|`` in (0, 1): where the kernel's part of the Jacobian is larger, eps is
+        made smaller for that state. ``None`` for none, as in the paper; the density means nothing where the ratio reaches
+        1. (The Hessian of Q is not in it: with a sharp smooth Q and a narrow kernel steps may fold all the same.)
     :param kernel_bandwidth: squared bandwidth h of the kernel exp(-|x - x'|^2 / (2 h)) between particles: ``"median"`` or
-        ``"mean"`` of the squared distances / (2 log(N + 1)), state by state, or a number in [1e-6, 1e6]
+        ``"mean"`` of the squared distances / (2 log(N + 1)), state by state, or a number in [1e-4, 1e4]
     :param precondition: whether the particles move in the units of their start, ``x = (u - mean) / std``, which makes eps and
         a bandwidth that is a number independent of the scale of Q and of actions. Deviation from the paper, where
         particles move in u (before tanh).
@@ -88,11 +90,13 @@ class S2AC(MaxEntAlgorithm):
     :param truncation: where the start is truncated, in standard deviations, in [0.1, 8] (3 in the paper), ``None``: nowhere
     :param out_of_bounds: what happens to a particle that a step would take out of these bounds: ``"hold"`` leaves it where it
         is, its density unchanged (the paper drops such particles), ``"clip"`` puts it onto the bound (which is not one-to-one,
-        so that the entropy is too high), ``"free"`` lets it go, as the authors' code does
+        so that the entropy is too high), ``"free"`` lets it go, as the authors' code does. From a fixed start particles may
+        go as far as 3 before tanh in any case.
     :param entropy_estimator: how a step changes the density: ``"closed_form"``, the paper's trace without the Hessian of Q
-        (cheapest; too high where particles gather); ``"hutchinson"``, the trace with the Hessian, estimated with random
-        vectors; ``"exact"``, the log-determinant of the map of one particle, others held fixed (both need second
-        derivatives; too low, since the particles together keep more than each alone)
+        (cheapest; too high where particles gather, by more in more dimensions, see docs/modules/s2ac.md);
+        ``"hutchinson"``, the trace with the Hessian, estimated with random vectors; ``"exact"``, the log-determinant of the
+        map of one particle, others held fixed (both need second derivatives; too low, since the particles together keep more
+        than each alone)
     :param second_order: whether the actor's gradient goes through the scores, too (about twice the cost; by the gradient of
         the gradient of Q, which is 0 almost everywhere for ReLU networks); not for a fixed start
     :param amortized: whether a network is trained to imitate where the Stein gradients move the particles, and acts in their
@@ -284,10 +288,12 @@ class S2AC(MaxEntAlgorithm):
     def _likelihood_ratio_loss(self, particles: Particles, q_values: th.Tensor, ent_coef: th.Tensor) -> th.Tensor:
         """
         A loss of value 0 whose gradient is the likelihood-ratio estimate of the same objective: more density for the start of
-        particles that end better than the state's others.
+        particles that end better than the state's others. (That the truncation moves with the start is left out: at 3
+        standard deviations 3% of the mean's gradient, at 1 most of it.)
 
         Deviation from the paper. The gradient through the particles sees where each of them could go from where it is, but not
-        that another start leads to another mode: how much each mode gets is left to chance. This term sees just that.
+        that another start leads to another mode: how much each mode gets is left to chance. This term sees that, too. (What
+        both see counts twice; Adam takes no notice of the factor.)
 
         :param particles: the particles
         :param q_values: (B, N) their Q-values, without gradient
@@ -304,8 +310,20 @@ class S2AC(MaxEntAlgorithm):
 
     def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> None:
         super()._log_metrics(metrics, gradient_steps)
-        ratio = self.logger.name_to_value.get("train/svgd_step_ratio", 0.0)
-        if ratio >= 1 and not self._warned:
+        if self._warned or "svgd_step_ratio" not in metrics:
+            return
+        ratios, neighbours = th.stack(metrics["svgd_step_ratio"]), th.stack(metrics["svgd_neighbours"])
+        ratio, neighbour = th.stack([ratios.max(), neighbours.min()]).tolist()
+        if neighbour < MIN_NEIGHBOURS:
+            self._warned = True
+            warnings.warn(
+                f"SVGD's kernel hardly sees neighbours (sum of a particle's kernels with the others: {neighbour:.3g}), from "
+                "which the density comes: the policy's entropy means nothing. Raise `kernel_bandwidth`, or use 'median'. "
+                "This is said once in each run; train/svgd_neighbours has the figure.",
+                UserWarning,
+                stacklevel=3,
+            )
+        elif ratio >= 1:
             self._warned = True
             warnings.warn(
                 f"SVGD steps have eps * |grad phi| = {ratio:.3g}, which reaches 1: they may fold, and the policy's density "

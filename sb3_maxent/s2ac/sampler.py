@@ -14,6 +14,7 @@ from sb3_maxent.functional import (
     exact_log_density_change,
     log_density_change,
     log_det_tanh,
+    rbf_kernel,
     squared_distances,
     squashed_gradient,
     stein_direction_and_jacobian,
@@ -67,8 +68,9 @@ class Particles(NamedTuple):
         (not the particles); empty where they were not asked for
     :param diagnostics: scalars without gradient, empty where densities were not asked for or there were no steps:
         ``step_ratio``, the largest ``eps |grad phi|`` (Frobenius norm, which is not below the spectral one; without the
-        Hessian of Q); ``step_size`` and ``bandwidth`` (squared), means; ``spread``, standard deviation of a state's
-        particles in u, mean over states and dimensions; ``truncated``, share of the moves that led out of the bounds
+        Hessian of Q); ``step_size`` and ``bandwidth`` (squared), means; ``neighbours``, sum of a particle's kernels with
+        the others, mean; ``spread``, standard deviation of a state's particles in u, mean over states and dimensions;
+        ``truncated``, share of the moves that led out of the bounds
     """
 
     u: th.Tensor
@@ -103,15 +105,15 @@ class SteinSampler:
         # The density of a particle comes from its neighbours
         check_number("n_particles", self.n_particles, 2, integer=True)
         check_number("n_svgd_steps", self.n_svgd_steps, 0, integer=True)
-        check_number("svgd_step_size", self.svgd_step_size, SMALLEST)
+        check_number("svgd_step_size", self.svgd_step_size, 1e-6, 1e3)
         if self.max_step_ratio is not None:
             # From 1 on a step may fold, and what folds has no density
             check_number("max_step_ratio", self.max_step_ratio, SMALLEST, 1 - 1e-6)
         if isinstance(self.kernel_bandwidth, str):
             check_choice("kernel_bandwidth", self.kernel_bandwidth, BANDWIDTH_RULES)
         else:
-            # The scores of float32 distances allow no narrower kernel, and a wider one is constant
-            check_number("kernel_bandwidth", self.kernel_bandwidth, 1e-6, 1e6)
+            # A narrower kernel sees no neighbour, from which the density comes, and a wider one is constant
+            check_number("kernel_bandwidth", self.kernel_bandwidth, 1e-4, 1e4)
         check_choice("precondition", self.precondition, (False, True))
         if self.truncation is not None:
             check_number("truncation", self.truncation, 0.1, 8)
@@ -134,7 +136,13 @@ class SteinSampler:
         return truncated_normal_icdf(uniforms, self.bound)
 
     def sample(
-        self, mean: th.Tensor, log_std: th.Tensor, noise: th.Tensor, target: Target, with_density: bool = True
+        self,
+        mean: th.Tensor,
+        log_std: th.Tensor,
+        noise: th.Tensor,
+        target: Target,
+        with_density: bool = True,
+        min_reach: float = 0.0,
     ) -> Particles:
         """
         Draw actions. The result has a gradient with respect to mean and log_std if gradients are enabled: through the
@@ -146,17 +154,19 @@ class SteinSampler:
         :param noise: (B, N, d) of :meth:`start_noise`
         :param target: what the particles shall follow
         :param with_density: whether to compute log_prob
+        :param min_reach: how far from the mean particles may move in any case, in u
         :return: the particles after all steps
         """
         mean, log_std = mean.unsqueeze(1), log_std.unsqueeze(1)
         std = log_std.exp()
         # Particles x stand for unbounded actions u = location + scale * x
+        radius = (self.bound * std).clamp(min=min_reach).detach()
         if self.precondition:
             location, scale, x = mean, std, noise
-            low, high = noise.new_tensor(-self.bound), noise.new_tensor(self.bound)
+            low, high = -radius / std.detach(), radius / std.detach()
         else:
             location, scale, x = th.zeros_like(mean), th.ones_like(mean), mean + std * noise
-            low, high = (mean - self.bound * std).detach(), (mean + self.bound * std).detach()
+            low, high = mean.detach() - radius, mean.detach() + radius
         log_prob = (truncated_normal_log_prob(noise, self.bound) - log_std).sum(dim=2)
         differentiate = self.second_order and th.is_grad_enabled()
 
@@ -178,7 +188,8 @@ class SteinSampler:
             if with_density:
                 change = self._log_density_change(x, scores_at, jacobian, step)
                 log_prob = log_prob + (change * inside if self.out_of_bounds == "hold" else change)
-                steps.append((step * norms, step, h, inside))
+                neighbours = rbf_kernel(distances, h).sum(dim=2) - 1
+                steps.append((step * norms, step, h, neighbours, inside))
             if self.out_of_bounds == "hold":
                 x = th.where(inside.unsqueeze(2), moved, x)
             else:
@@ -192,8 +203,9 @@ class SteinSampler:
             u = u - (scale - scale.detach()) * others
         if not with_density:
             return Particles(u, log_prob.new_empty(0), log_prob.new_empty(0), {})
-        start = (mean + std * noise).detach()
-        start_log_prob = (truncated_normal_log_prob((start - mean) / std, self.bound) - log_std).sum(dim=2)
+        # (mean + std noise - mean) / std with a fixed start, in a form that does not cancel for a tiny std
+        fixed = noise - (mean - mean.detach()) / std.detach() - noise * (log_std - log_std.detach())
+        start_log_prob = (truncated_normal_log_prob(fixed, self.bound) - log_std).sum(dim=2)
         return Particles(u, log_prob - log_det_tanh(u), start_log_prob, self._diagnostics(u.detach(), steps))
 
     def _step_size(self, norms: th.Tensor) -> th.Tensor:
@@ -247,11 +259,12 @@ class SteinSampler:
     def _diagnostics(u: th.Tensor, steps: list[tuple[th.Tensor, ...]]) -> dict[str, th.Tensor]:
         if not steps:
             return {}
-        ratios, sizes, bandwidths, inside = (th.stack(column) for column in zip(*steps, strict=True))
+        ratios, sizes, bandwidths, neighbours, inside = (th.stack(column) for column in zip(*steps, strict=True))
         return {
             "step_ratio": ratios.max(),
             "step_size": sizes.mean(),
             "spread": u.std(dim=1).mean(),
             "bandwidth": bandwidths.mean(),
+            "neighbours": neighbours.mean(),
             "truncated": 1 - inside.float().mean(),
         }
