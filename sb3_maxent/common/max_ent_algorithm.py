@@ -358,12 +358,13 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         loss.backward()
         optimizer.step()
 
-    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> None:
+    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> dict[str, np.ndarray]:
         """
         Bring the metrics to the host, all at once, check and log their means.
 
         :param metrics: for each name one scalar for each gradient step
         :param gradient_steps: how many there were
+        :return: for each name the values, one for each gradient step
         :raises ValueError: where one is NaN or infinite
         """
         # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
@@ -378,8 +379,10 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if not np.isfinite(weight):
             self._finite_guard.stop(f"A weight of the actor is NaN or infinite after gradient step {self._n_updates}")
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, row in zip(metrics, table, strict=True):
+        values_of = dict(zip(metrics, table, strict=True))
+        for name, row in values_of.items():
             self.logger.record(f"train/{name}", row.mean())
+        return values_of
 
     def _store_transition(
         self,

@@ -4,6 +4,7 @@ import math
 import warnings
 from typing import Any, ClassVar
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -308,12 +309,19 @@ class S2AC(MaxEntAlgorithm):
     def _diagnostics(self) -> dict[str, th.Tensor]:
         return {f"svgd_{name}": value for name, value in self._particles.diagnostics.items()}
 
-    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> None:
-        super()._log_metrics(metrics, gradient_steps)
-        if self._warned or "svgd_step_ratio" not in metrics:
-            return
-        ratios, neighbours = th.stack(metrics["svgd_step_ratio"]), th.stack(metrics["svgd_neighbours"])
-        ratio, neighbour = th.stack([ratios.max(), neighbours.min()]).tolist()
+    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> dict[str, np.ndarray]:
+        values_of = super()._log_metrics(metrics, gradient_steps)
+        if not self._warned and "svgd_step_ratio" in values_of:
+            self._warn(values_of["svgd_step_ratio"].max(), values_of["svgd_neighbours"].min())
+        return values_of
+
+    def _warn(self, ratio: float, neighbour: float) -> None:
+        """
+        Warn, once in each run, where the density means nothing.
+
+        :param ratio: largest step ratio
+        :param neighbour: smallest sum of a particle's kernels with the others
+        """
         if neighbour < MIN_NEIGHBOURS:
             self._warned = True
             warnings.warn(
@@ -321,7 +329,7 @@ class S2AC(MaxEntAlgorithm):
                 "which the density comes: the policy's entropy means nothing. Raise `kernel_bandwidth`, or use 'median'. "
                 "This is said once in each run; train/svgd_neighbours has the figure.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         elif ratio >= 1:
             self._warned = True
@@ -330,7 +338,7 @@ class S2AC(MaxEntAlgorithm):
                 "and entropy mean nothing there. Set `max_step_ratio` (0.5 by default), or lower `svgd_step_size`, or raise "
                 "`kernel_bandwidth`. This is said once in each run; train/svgd_step_ratio has the figure.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
