@@ -41,6 +41,7 @@ def bandwidth(distances: th.Tensor, rule: str | float | th.Tensor = "median", pa
     :param paired: whether x is y, so that the zeros on the diagonal do not count
     :return: (B, 1, 1), a constant in gradients
     """
+    assert distances.ndim == 3, distances.shape
     n_states, n, m = distances.shape
     if isinstance(rule, th.Tensor):
         assert rule.shape == (n_states, 1, 1), rule.shape
