@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import ParticleCritic
-from sb3_maxent.s2ac.policies import ACTING, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
+from sb3_maxent.s2ac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
 from sb3_maxent.s2ac.sampler import Particles
 
 # Parameters of the algorithm that the policy needs for acting, and those of its sampler
@@ -224,7 +224,6 @@ class S2AC(MaxEntAlgorithm):
         if not self.learned_start and self.second_order:
             raise ValueError("`second_order` must be False, not True, for `learned_start=False`: the start learns nothing")
         check_choice("likelihood_ratio", self.likelihood_ratio, (False, True))
-        check_choice("behavior_policy", self.behavior_policy, ACTING)
 
     def _setup_model(self) -> None:
         # The policy gets our parameters with those of the user, whose dictionary stays as it is
