@@ -23,7 +23,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_maxent import S2AC, SoftQLearning
-from sb3_maxent.reference import histogram_entropy, optimal_entropy
+from sb3_maxent.measures import entropy_of_actions, entropy_of_q
 from sb3_maxent.zoo import ALGORITHMS
 
 # Those of S2AC's code, see MultiGoalEnv
@@ -48,18 +48,12 @@ def estimated_entropy(model: BaseAlgorithm, observations: th.Tensor) -> float:
 
 def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
     """Entropies in a state: estimated, of the actions, of exp(Q / alpha)."""
-    one = th.as_tensor(state, dtype=th.float32)[None]
-    ent_coef = model.ent_coef_tensor if getattr(model, "log_ent_coef", None) is None else model.log_ent_coef.exp()
-
-    def q_function(actions: np.ndarray) -> np.ndarray:
-        tensors = th.as_tensor(actions, dtype=th.float32)
-        return th.cat(model.critic(one.expand(len(actions), -1), tensors), dim=1).amin(dim=1).double().numpy()
-
-    actions, _ = model.predict(np.repeat(np.float32(state)[None], N_ACTIONS, axis=0), deterministic=False)
+    observations = th.as_tensor(state, dtype=th.float32).expand(1000, -1)
+    actions = entropy_of_actions(model, state, N_ACTIONS)
     return {
-        "estimated": round(estimated_entropy(model, one.expand(1000, -1)), 3),
-        "actions": round(histogram_entropy(actions), 3),
-        "quadrature": round(optimal_entropy(q_function, float(ent_coef), 2), 3),
+        "estimated": round(estimated_entropy(model, observations), 3),
+        "actions": round(actions, 3),
+        "quadrature": round(entropy_of_q(model, state), 3),
     }
 
 

@@ -7,53 +7,41 @@ Compose two agents of MultiGoal-v0, each blind to two of the four goals, into on
 import argparse
 
 import gymnasium as gym
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from plot_multigoal import draw_trajectories, play
-from stable_baselines3.common.base_class import BaseAlgorithm
+from matplotlib.figure import Figure
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_maxent import SoftQLearning
+from sb3_maxent.figures import draw_trajectories
+from sb3_maxent.measures import play
 from sb3_maxent.soft_q_learning import compose
 
+N_EPISODES = 200
 # What each agent sees of the goals' rewards. All goals attract and end the episode, for both
 REWARDS = {"goals 0 and 1": [100.0, 100.0, 0.0, 0.0], "goals 2 and 3": [0.0, 0.0, 100.0, 100.0]}
 
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--steps", type=int, default=20_000, help="environment steps of each agent")
+parser.add_argument("--gradient-steps", type=int, default=3000, help="of the composed agent's sampler")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--output", default="composition.png")
+args = parser.parse_args()
 
-def goals_reached(model: BaseAlgorithm, n_episodes: int = 200) -> dict[str, float]:
-    """Share of the episodes that end at each goal; actions are sampled."""
-    env = gym.make("MultiGoal-v0")
-    goals = [play(model, env, seed)["goal"] for seed in range(n_episodes)]
-    return {str(goal): goals.count(goal) / n_episodes for goal in sorted(set(goals), key=str)}
+models: dict[str, SoftQLearning] = {}
+for name, goal_reward in REWARDS.items():
+    env = make_vec_env("MultiGoal-v0", n_envs=4, seed=args.seed, env_kwargs={"goal_reward": goal_reward})
+    parameters = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
+    parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "ent_coef": 1.0, "seed": args.seed, "device": "cpu"}
+    models[name] = SoftQLearning("MlpPolicy", env, **parameters).learn(args.steps)
+models["composed"] = compose(list(models.values()), gradient_steps=args.gradient_steps, learning_rate=1e-3)
 
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20_000, help="environment steps of each agent")
-    parser.add_argument("--gradient-steps", type=int, default=3000, help="of the composed agent's sampler")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="composition.png")
-    args = parser.parse_args()
-
-    models: dict[str, SoftQLearning] = {}
-    for name, goal_reward in REWARDS.items():
-        env = make_vec_env("MultiGoal-v0", n_envs=4, seed=args.seed, env_kwargs={"goal_reward": goal_reward})
-        parameters = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
-        parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "ent_coef": 1.0, "seed": args.seed, "device": "cpu"}
-        models[name] = SoftQLearning("MlpPolicy", env, **parameters).learn(args.steps)
-    models["composed"] = compose(list(models.values()), gradient_steps=args.gradient_steps, learning_rate=1e-3)
-
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4))
-    for axis, (name, model) in zip(axes, models.items(), strict=True):
-        draw_trajectories(model, axis, gym.make("MultiGoal-v0"))
-        axis.set_title(name)
-        print(f"{name}: {goals_reached(model)}", flush=True)
-    figure.savefig(args.output, dpi=80, bbox_inches="tight")
-    print(f"Saved {args.output}")
-
-
-if __name__ == "__main__":
-    main()
+figure = Figure(figsize=(12, 4))
+env = gym.make("MultiGoal-v0")
+for axes, (name, model) in zip(figure.subplots(1, 3), models.items(), strict=True):
+    draw_trajectories(model, axes, env)
+    axes.set_title(name)
+    # Share of the episodes that end at each goal; actions are sampled
+    goals = [play(model, env, seed).info["goal"] for seed in range(N_EPISODES)]
+    shares = {str(goal): goals.count(goal) / N_EPISODES for goal in sorted(set(goals), key=str)}
+    print(f"{name}: {shares}", flush=True)
+figure.savefig(args.output, dpi=80, bbox_inches="tight")
+print(f"Saved {args.output}")

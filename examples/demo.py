@@ -12,56 +12,36 @@ import sys
 from pathlib import Path
 
 import gymnasium as gym
-import numpy as np
-import torch as th
-from plot_multigoal import ALGORITHMS, draw, play
+from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from sb3_maxent.reference import histogram_entropy, optimal_entropy
+from sb3_maxent import S2AC
+from sb3_maxent.figures import multigoal_figure
+from sb3_maxent.measures import entropy_of_actions, entropy_of_q, play
 
-ROOT = Path(__file__).parent.parent
+ALGORITHMS = {"S2AC": S2AC, "SAC": SAC}
 ENV, EPISODES = "MultiGoalMaxEnt-v0", 200
-# The settings of hyperparams/s2ac.yml for SAC
-SAC_ARGUMENTS = ["-conf", str(ROOT / "benchmarks" / "sac.yml")]
 
 
-def entropy_of_actions(model: BaseAlgorithm, state: np.ndarray, n_actions: int = 10_000) -> float:
-    """Entropy of the actions that the policy draws in a state, by their histogram, in nats."""
-    actions, _ = model.predict(np.repeat(np.float32(state)[None], n_actions, axis=0), deterministic=False)
-    return histogram_entropy(actions)
-
-
-def entropy_of_q(model: BaseAlgorithm, state: np.ndarray) -> float:
-    """Entropy of exp(Q / alpha) in a state, by quadrature: what the policy that is best for its Q would have."""
-    observation = th.as_tensor(state, dtype=th.float32)[None]
-
-    def q_function(actions: np.ndarray) -> np.ndarray:
-        with th.no_grad():
-            q_values = model.critic(observation.expand(len(actions), -1), th.as_tensor(actions, dtype=th.float32))
-        return th.cat(q_values, dim=1).amin(dim=1).double().numpy()
-
-    return optimal_entropy(q_function, float(model.ent_coef), d=2)
-
-
-def train(algo: str, steps: str) -> BaseAlgorithm:
+def train(name: str, steps: str) -> BaseAlgorithm:
     """The RL Zoo's own training, with a progress bar."""
+    algo = name.lower()
     print(f"Training {algo} on {ENV}", flush=True)
     command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", ENV, "--progress", "--seed", "0"]
     command += ["-n", steps, "--eval-freq", "-1", "--verbose", "0", "--device", "cpu", "--num-threads", "1", "-f", "demo/logs"]
-    command += ["--hyperparams", "ent_coef:0.7"]
-    subprocess.run([*command, *(SAC_ARGUMENTS if algo == "sac" else [])], check=True)
+    subprocess.run([*command, "--hyperparams", "ent_coef:0.7"], check=True)
     run = max(Path(f"demo/logs/{algo}").glob(f"{ENV}_*"), key=lambda path: int(path.name.rpartition("_")[2]))
-    return ALGORITHMS[algo].load(run / f"{ENV}.zip", device="cpu")
+    return ALGORITHMS[name].load(run / f"{ENV}.zip", device="cpu")
 
 
 env = gym.make(ENV)
-models = {name: train(name.lower(), sys.argv[1] if len(sys.argv) > 1 else "20000") for name in ("S2AC", "SAC")}
+models = {name: train(name, sys.argv[1] if len(sys.argv) > 1 else "20000") for name in ALGORITHMS}
 
 n_goals = len(env.unwrapped.goals)
 heads = " | ".join(f"goal {index}" for index in range(n_goals))
 print(f"\n{EPISODES} episodes with sampled actions      | success | {heads} | goals reached")
 for name, model in models.items():
-    goals = [play(model, env, seed)["goal"] for seed in range(EPISODES)]
+    goals = [play(model, env, seed).info["goal"] for seed in range(EPISODES)]
     shares = [goals.count(f"goal {index}") / EPISODES for index in range(n_goals)]
     cells = " | ".join(f"{100 * share:5.1f}%" for share in shares)
     # Half of a fair share counts as reached
@@ -74,6 +54,5 @@ for name, model in models.items():
         place = f"({state[0]:g}, {state[1]:g})"
         print(f"{name:37s} | {place:14s} | {entropy_of_actions(model, state):14.2f} | {entropy_of_q(model, state):.2f}")
 
-print()
-draw(models, env, "demo/multigoal.png")
-print("Models: demo/logs")
+multigoal_figure(models, env).savefig("demo/multigoal.png", dpi=80, bbox_inches="tight")
+print("\nSaved demo/multigoal.png\nModels: demo/logs")

@@ -7,11 +7,8 @@ Train on a small MDP whose soft-optimal policy is known exactly, and draw learne
 import argparse
 
 import gymnasium as gym
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.reference import soft_value_iteration, total_variation
@@ -44,7 +41,8 @@ print("state  total variation  learned -> exact probabilities")
 for state, distance in enumerate(total_variation(learned, exact)):
     print(f"{state:5d}  {distance:15.3f}  {learned[state].round(3)} -> {exact[state].round(3)}")
 
-figure, axes = plt.subplots(1, N_STATES, figsize=(2.2 * N_STATES, 2.8), sharey=True)
+figure = Figure(figsize=(2.2 * N_STATES, 2.8))
+axes = figure.subplots(1, N_STATES, sharey=True)
 for state, axis in enumerate(axes):
     axis.bar(np.arange(N_ACTIONS) - 0.2, exact[state], 0.4, label="exact")
     axis.bar(np.arange(N_ACTIONS) + 0.2, learned[state], 0.4, label=f"learned ({args.algo})")
