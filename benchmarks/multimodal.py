@@ -2,9 +2,9 @@
 Policies with several modes, against exact solutions: MixtureBandit-v0 (KL divergence to the optimal policy, share of
 each mode), MultiGoal-v0 and MultiGoalMaxEnt-v0 (share of episodes that reach each goal), with the RL Zoo's training.
 
-Each run is one process, ``python -m sb3_maxent.zoo train``, with the hyperparameters of hyperparams/ALGO.yml, or of
-benchmarks/sac.yml for SB3's SAC. Its last policy is sampled (20000 actions, 200 episodes). Finished runs are appended
-to the CSV as they come, and skipped when the same command is given again::
+Each run is one process, ``python -m sb3_maxent.zoo train``, with the hyperparameters of hyperparams/ALGO.yml.
+Its last policy is sampled (20000 actions, 200 episodes). Finished runs are appended to the CSV as they come, and skipped
+when the same command is given again::
 
     python benchmarks/multimodal.py --task bandit-3 bandit-4 multigoal multigoal-maxent --algo s2ac sql sac --seeds 5
     python benchmarks/multimodal.py --report
@@ -27,6 +27,7 @@ from learning import VERSIONS, add_arguments, read, run_missing, zoo_train
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from sb3_maxent.reference import histogram_kl
 from sb3_maxent.zoo import ALGORITHMS
@@ -65,18 +66,18 @@ def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
     """
     env = make_vec_env(f"sb3_maxent:{env_id}", n_envs=20, seed=10_000, env_kwargs=env_kwargs)
     episodes: list[dict] = []
-    observations = env.reset()
-    # The same number from each environment: short episodes would be counted more often otherwise
-    counts, blocked = np.zeros(env.num_envs, dtype=int), np.zeros(env.num_envs, dtype=bool)
-    while counts.min() < N_EPISODES // env.num_envs:
-        last = observations
-        observations, _, dones, infos = env.step(model.predict(observations, deterministic=False)[0])
-        blocked |= ~dones & (observations == last).all(axis=1)  # an obstacle (or a corner of the square) keeps the point
-        for index in np.flatnonzero(dones):
-            if counts[index] < N_EPISODES // env.num_envs:
-                episodes.append({**infos[index], "blocked": blocked[index]})
-                counts[index] += 1
+    blocked = np.zeros(env.num_envs, dtype=bool)
+
+    def record(step: dict, _: dict) -> None:
+        index, done = step["i"], step["done"]
+        # An obstacle (or a corner of the square) keeps the point
+        blocked[index] |= not done and (step["new_observations"][index] == step["observations"][index]).all()
+        if done:
+            episodes.append({**step["info"], "blocked": blocked[index]})
             blocked[index] = False
+
+    # The same number from each environment: short episodes would be counted more often otherwise
+    evaluate_policy(model, env, N_EPISODES, deterministic=False, callback=record)
     goals = [info["goal"] for info in episodes]
     n_goals = len(env.get_attr("goals")[0])
     shares = [goals.count(f"goal {index}") / len(goals) for index in range(n_goals)]

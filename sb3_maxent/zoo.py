@@ -5,16 +5,19 @@ The only module of the package that imports rl_zoo3, and not before it is used.
 """
 
 import argparse
+import contextlib
 import difflib
 import functools
+import io
 import runpy
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
@@ -239,20 +242,93 @@ def register() -> None:
 
 def _reading_our_files(read_hyperparameters: Callable[[Any], Any], folders: list[Path]) -> Callable[[Any], Any]:
     """
+    Which file a training reads its hyperparameters from:
+
+    1. the user's (``-conf``), where given;
+    2. rl_zoo3's own for the algorithm, where it has an entry for the environment's id;
+    3. ours for the algorithm, where it has such an entry, or where rl_zoo3 has no file (as for our algorithms);
+    4. rl_zoo3's own, for its ``atari`` or ``default``.
+
+    Inside a file rl_zoo3 looks for the environment's id, then for ``atari`` if it is of Atari, else for ``default``.
+
     :param read_hyperparameters: the method of ``ExperimentManager``
     :param folders: where rl_zoo3 looks for files of its own
-    :return: the method, which takes our file where rl_zoo3 would look into one of those folders in vain
+    :return: the method, with this rule, and with an error that says what to do where there are no hyperparameters
     """
 
     @functools.wraps(read_hyperparameters)
     def wrapped(self: Any) -> Any:
-        config = Path(self.config)
-        if self.algo in ALGORITHMS and config.parent in folders and not config.is_file():
-            self.config = str(hyperparams_file(self.algo) or config)
-        return read_hyperparameters(self)
+        env_id, config, ours = self.env_name.gym_id, Path(self.config), hyperparams_file(self.algo)
+        if self.trial_id == 0:
+            self.trial_id = _FirstTrial()
+        if config.parent in folders and ours is not None:
+            if not config.is_file() or (_has_entry(ours, env_id) and not _has_entry(config, env_id)):
+                self.config = str(ours)
+        try:
+            return read_hyperparameters(self)
+        except (KeyError, ValueError) as error:
+            if error.args != ("atari",) and not str(error).startswith("Hyperparameters not found"):
+                raise
+            raise ValueError(
+                f"Hyperparameters not found for {self.algo}-{env_id} in {self.config}. "
+                "Write them into a file of your own and pass it with -conf FILE, for instance:\n"
+                f"{env_id}:\n  n_timesteps: 20000\n  policy: MlpPolicy"
+            ) from error
 
     wrapped.knows_sb3_maxent = True  # type: ignore[attr-defined]
     return wrapped
+
+
+class _FirstTrial(int):
+    """``--trial-id 0``, which rl_zoo3 2.9 would take for none: it asks whether the number is true."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _has_entry(file: Path, env_id: str) -> bool:
+    import yaml  # rl_zoo3's
+
+    return env_id in yaml.safe_load(file.read_text())
+
+
+def algorithms() -> list[str]:
+    """
+    The zoo keys of all algorithms that the zoo's commands know: rl_zoo3's and ours.
+
+    :return: what ``--algo`` accepts
+    """
+    register()
+    from rl_zoo3 import ALGOS
+
+    return list(ALGOS)
+
+
+def read_hyperparams(algo: str, env_id: str, conf: str | Path | None = None) -> dict[str, Any]:
+    """
+    What a training would read for this algorithm and environment, by rl_zoo3's own code: see ``_reading_our_files`` for
+    the file.
+
+    :param algo: zoo key
+    :param env_id: id of a registered environment
+    :param conf: what would be passed as ``-conf``
+    :return: the entry of the file as it stands, before rl_zoo3 makes schedules and classes of its strings
+    :raises ValueError: if there is no such algorithm, environment, or entry
+    :raises FileNotFoundError: if ``conf`` is missing
+    """
+    for name, value, known in (("algorithm", algo, algorithms()), ("environment", env_id, list(gym.registry))):
+        if value not in known:
+            raise ValueError(f"There is no {name} {value!r}{_did_you_mean(value, known)}")
+    from rl_zoo3.exp_manager import ExperimentManager
+
+    manager = ExperimentManager(argparse.Namespace(), algo, env_id, log_folder="", config=None if conf is None else str(conf))
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints them
+        return manager.read_hyperparameters()[0]
+
+
+def _did_you_mean(value: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(value, known, n=1)
+    return f", did you mean {matches[0]!r}?" if matches else ""
 
 
 # ---------------------------------------------------------------------- command line
@@ -279,6 +355,39 @@ def _call(command: Any, *args: Any, **kwargs: Any) -> int:
     return _subprocess_call(command, *args, **kwargs)
 
 
+def _mend_hub() -> None:
+    """
+    Make rl_zoo3's ``push_to_hub`` and its downloads work with the versions of huggingface_sb3 and huggingface_hub that
+    rl_zoo3 2.9.2 asks for, and its model cards name commands that know our algorithms and environments.
+    """
+    import huggingface_sb3
+    from huggingface_hub import repocard
+    from huggingface_hub.errors import EntryNotFoundError
+
+    push, download, save = sys.modules["huggingface_sb3.push_to_hub"], huggingface_sb3.load_from_hub, repocard.metadata_save
+    if not hasattr(push, "generate_metadata"):
+        # Another name since version 3, and ModelCardData instead of a dict
+        push.generate_metadata = lambda *args: push._generate_metadata(*args).to_dict()  # type: ignore[attr-defined]
+
+    def load_from_hub(*args: Any, **kwargs: Any) -> str:
+        try:
+            return download(*args, **kwargs)
+        except EntryNotFoundError as error:
+            # What rl_zoo3 expects where an agent has no VecNormalize; huggingface_hub no longer uses requests
+            from requests import HTTPError
+
+            raise HTTPError(str(error)) from error
+
+    def metadata_save(local_path: str | Path, data: dict[str, Any]) -> None:
+        path = Path(local_path)
+        card = path.read_text(encoding="utf-8").replace("python -m rl_zoo3.", "python -m sb3_maxent.zoo ")
+        path.write_text(card.replace("pip install rl_zoo3", 'pip install "sb3_maxent[zoo]"'), encoding="utf-8")
+        save(local_path, data)
+
+    huggingface_sb3.load_from_hub = load_from_hub
+    repocard.metadata_save = metadata_save
+
+
 def main() -> None:
     """
     Run a command of rl_zoo3 with the arguments of this process.
@@ -295,12 +404,11 @@ def main() -> None:
     command = parser.parse_args(sys.argv[1:2]).command
     if command not in COMMANDS:
         problem = "a command is missing" if command is None else f"there is no command {command!r}"
-        matches = difflib.get_close_matches(str(command), COMMANDS, n=1)
-        hint = f", did you mean {matches[0]!r}?" if matches else ""
-        parser.error(f"{problem}{hint}\nCommands: {', '.join(COMMANDS)}")
+        parser.error(f"{problem}{_did_you_mean(str(command), COMMANDS)}\nCommands: {', '.join(COMMANDS)}")
 
     register()
     subprocess.call = _call  # type: ignore[assignment]
+    _mend_hub()
     # The package of the plot scripts imports them, which runpy finds worth a warning
     warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
     del sys.argv[1]

@@ -9,9 +9,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -33,9 +35,25 @@ SMALL = ["learning_starts:50", "batch_size:16", "buffer_size:1000", "policy_kwar
 TINY = ["--n-timesteps", "400", "--eval-freq", "200", "--eval-episodes", "2", "--device", "cpu", "--num-threads", "1"]
 TRAIN = [*TINY, "--seed", "0", "--hyperparams", *SMALL]
 ENJOY = ["--no-render", "--n-timesteps", "100", "--device", "cpu", "--num-threads", "1"]
+# Every algorithm with every environment of this package that suits it, and CartPole
+PAIRS = [
+    *ENVIRONMENTS.items(),
+    ("discretesac", "TabularMDP-v0"),
+    ("sql", "TabularMDP-v0"),
+    *((algo, env_id) for algo in ("s2ac", "sql") for env_id in ("MultiGoalMaxEnt-v0", "MixtureBandit-v0")),
+]
 # Between which numbers the return of an episode lies, trained or not
-REWARDS = {"discretesac": (5, 501), "s2ac": (-700, 0), "sql": (-700, 0)}
-HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in zoo.ALGORITHMS}
+REWARDS = {
+    "CartPole-v1": (5, 501),
+    "MultiGoal-v0": (-700, 0),
+    "MultiGoalMaxEnt-v0": (-700, 0),
+    "MixtureBandit-v0": (-20, 1),
+    "TabularMDP-v0": (-1000, 1000),
+}
+# Of algorithms that are not ours, for environments that rl_zoo3 has no entry for
+OTHERS = {"sac": "SAC", "tqc": "TQC"}
+CLASSES = {algo: algorithm.__name__ for algo, (algorithm, _) in zoo.ALGORITHMS.items()} | OTHERS
+HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in CLASSES}
 
 
 def missing(*modules):
@@ -65,6 +83,31 @@ def of(algo):
 
 def mean_reward(output):
     return float(re.search(r"^Mean reward: (\S+) \+/- ", output, re.MULTILINE).group(1))
+
+
+# Several commands in one process
+COMMANDS = """
+import shlex, sys
+from sb3_maxent import zoo
+
+for command in sys.argv[1:]:
+    print("command:", command)
+    sys.argv = ["zoo", *shlex.split(command)]
+    zoo.main()
+"""
+
+
+def run_commands(*commands, setup="", **kwargs):
+    """Run commands of the zoo in one process; what each printed"""
+    output = run("-c", setup + COMMANDS, *map(shlex.join, commands), **kwargs)
+    return dict(zip(map(tuple, commands), output.split("command: ")[1:], strict=True))
+
+
+def brings_ffmpeg(folder, monkeypatch):
+    """Where there is no ffmpeg, moviepy brings a program of its own"""
+    if shutil.which("ffmpeg") is None:
+        (folder / "ffmpeg").symlink_to(pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe())
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="module")
@@ -283,14 +326,53 @@ def test_train(trained, algo, env_id):
     assert kept and all(getattr(model, name) == hyperparams[name] for name in kept)
 
 
-@pytest.mark.parametrize(
-    "algo, arguments",
-    [("discretesac", []), ("discretesac", ["--load-best", "--stochastic"]), ("sql", []), ("s2ac", [])],
-    ids=["discretesac", "discretesac best", "sql", "s2ac"],
-)
-def test_enjoy(trained, folder, algo, arguments):
-    output = run_zoo("enjoy", *of(algo), *ENJOY, "--folder", "logs", "--exp-id", "1", *arguments, cwd=folder)
-    assert REWARDS[algo][0] < mean_reward(output) < REWARDS[algo][1]
+def test_enjoy_in_a_process_of_its_own(trained, folder):
+    best = ["--exp-id", "1", "--load-best", "--stochastic"]
+    output = run_zoo("enjoy", *CARTPOLE, *ENJOY, "--folder", "logs", *best, cwd=folder)
+    assert REWARDS["CartPole-v1"][0] < mean_reward(output) < REWARDS["CartPole-v1"][1]
+
+
+@pytest.fixture(scope="module")
+def shown(trained, tmp_path_factory):
+    """For each pair of algorithm and environment what `enjoy` printed; the videos"""
+    if missing("moviepy", "pygame"):
+        pytest.skip("needs moviepy and pygame")
+    folder = tmp_path_factory.mktemp("shown")
+    shutil.copytree(trained["sql"][1].parents[1], folder / "logs")
+    # Not MultiGoal's four or the bandit's eight environments, which would take longer
+    short = ["-n", "100", "--eval-freq", "-1", *TINY[-4:], "--hyperparams", "n_envs:1", *SMALL]
+    commands = [
+        ["train", "--algo", algo, "--env", env_id, *short]
+        for algo, env_id in PAIRS
+        if not (folder / "logs" / algo / f"{env_id}_1").is_dir()
+    ]
+    both = ["--folder", "logs", "--exp-id", "1"]
+    enjoy = {pair: ["enjoy", "--algo", pair[0], "--env", pair[1], *both, *ENJOY] for pair in PAIRS}
+    record = ["record_video", *both, "--output-folder", "videos", "--n-timesteps", "20"]
+    commands += [*enjoy.values(), *([*record, "--algo", algo, "--env", env_id] for algo, env_id in PAIRS)]
+    outputs = run_commands(*commands, cwd=folder)
+    return {pair: outputs[tuple(command)] for pair, command in enjoy.items()}, folder / "videos"
+
+
+@pytest.mark.parametrize("algo, env_id", PAIRS)
+def test_enjoy(shown, algo, env_id):
+    assert REWARDS[env_id][0] < mean_reward(shown[0][algo, env_id]) < REWARDS[env_id][1]
+
+
+@pytest.mark.parametrize("algo, env_id", PAIRS)
+def test_record_video(shown, algo, env_id):
+    """The video shows the scene at first, and then something that moves"""
+    iio = pytest.importorskip("imageio.v3")
+    (file,) = shown[1].glob(f"final-model-{algo}-{env_id}-*.mp4")
+    frames = iio.imread(file, plugin="FFMPEG").astype(float)
+    env = gym.make(f"sb3_maxent:{env_id}", render_mode="rgb_array")
+    env.reset(seed=0)
+    scene = env.render().astype(float)
+    env.close()
+    assert len(frames) >= 20 and frames.shape[1:] == scene.shape
+    assert scene.std() > 10 * np.abs(frames[0] - scene).mean()
+    # The codec alone makes less than 30 of it
+    assert np.abs(frames - frames[0]).max() > 100
 
 
 def test_continue_training(trained, continued):
@@ -311,18 +393,8 @@ def test_environment_without_hyperparameters(tmp_path):
     (tmp_path / "own.yml").write_text("CartPole-v1: {policy: MlpPolicy, n_timesteps: 100}")
     arguments = ["--algo", "discretesac", "--env", "Acrobot-v1", "-conf", "own.yml"]
     output = run_zoo("train", *arguments, cwd=tmp_path, status=1)
-    assert "Hyperparameters not found for discretesac-Acrobot-v1 in own.yml" in output
-
-
-# Several commands in one process
-COMMANDS = """
-import shlex, sys
-from sb3_maxent import zoo
-
-for command in sys.argv[1:]:
-    sys.argv = ["zoo", *shlex.split(command)]
-    zoo.main()
-"""
+    assert "ValueError: Hyperparameters not found for discretesac-Acrobot-v1 in own.yml" in output
+    assert "-conf FILE" in output and yaml.safe_load(output.rpartition("for instance:\n")[2]).keys() == {"Acrobot-v1"}
 
 
 @pytest.mark.parametrize(
@@ -339,8 +411,8 @@ for command in sys.argv[1:]:
 def test_optimize(tmp_path, algo, env_id, own):
     short = ["train", "--algo", algo, "--env", env_id, *TINY, "--storage", "sqlite:///study.db", "--study-name", "study"]
     optimize = [*short, "--seed", "0", "-optimize", "--n-trials", "2", "--n-evaluations", "2", "--no-optim-plots"]
-    # Trial 1: rl_zoo3 takes 0 for none
-    run("-c", COMMANDS, shlex.join(optimize), shlex.join([*short, "--trial-id", "1"]), cwd=tmp_path)
+    # Trial 0: rl_zoo3 alone takes it for none
+    run_commands(optimize, [*short, "--trial-id", "0"], cwd=tmp_path)
     (report,) = (tmp_path / "logs" / algo).glob("report_*.csv")
     trials = list(csv.DictReader(report.open()))
     assert [trial["state"] for trial in trials] == ["COMPLETE", "COMPLETE"]
@@ -348,11 +420,11 @@ def test_optimize(tmp_path, algo, env_id, own):
 
     (config,) = (tmp_path / "logs" / algo).glob(f"{env_id}_*/{env_id}/config.yml")
     hyperparams = dict(yaml.unsafe_load(config.read_text()))
-    assert hyperparams["gamma"] == 1 - float(trials[1]["params_one_minus_gamma"])
-    assert hyperparams["batch_size"] == int(trials[1]["user_attrs_batch_size"])
-    assert hyperparams["policy_kwargs"]["net_arch"] == zoo.NET_ARCHS[trials[1]["params_net_arch"]]
+    assert hyperparams["gamma"] == 1 - float(trials[0]["params_one_minus_gamma"])
+    assert hyperparams["batch_size"] == int(trials[0]["user_attrs_batch_size"])
+    assert hyperparams["policy_kwargs"]["net_arch"] == zoo.NET_ARCHS[trials[0]["params_net_arch"]]
     for name in own:
-        assert str(hyperparams[name]) == trials[1][f"params_{name}"]
+        assert str(hyperparams[name]) == trials[0][f"params_{name}"]
     model = zoo.ALGORITHMS[algo][0].load(config.parents[1] / f"{env_id}.zip")
     assert model.num_timesteps >= 400 and model.gamma == hyperparams["gamma"]
 
@@ -387,24 +459,12 @@ def test_benchmark(trained, folder, tmp_path):
     lines = (tmp_path / "benchmark.md").read_text().splitlines()
     for algo, env_id in ENVIRONMENTS.items():
         row = next(line for line in lines if f"|{algo}|{env_id}|" in line.replace(" ", ""))
-        assert REWARDS[algo][0] < float(row.split("|")[3]) < REWARDS[algo][1]
-
-
-@pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
-@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
-def test_record_video(trained, folder, tmp_path, algo, env_id):
-    video = ["--folder", "logs", "--exp-id", "1", "--output-folder", tmp_path, "--n-timesteps", "20"]
-    run_zoo("record_video", *of(algo), *video, cwd=folder)
-    (file,) = tmp_path.glob(f"final-model-{algo}-{env_id}*.mp4")
-    assert file.stat().st_size > 1000
+        assert REWARDS[env_id][0] < float(row.split("|")[3]) < REWARDS[env_id][1]
 
 
 @pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
 def test_record_training(trained, folder, tmp_path, monkeypatch):
-    if shutil.which("ffmpeg") is None:
-        # moviepy brings a program of its own
-        (tmp_path / "ffmpeg").symlink_to(pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe())
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    brings_ffmpeg(tmp_path, monkeypatch)
     shutil.copytree(
         trained["discretesac"][1],
         tmp_path / "logs" / "discretesac" / "CartPole-v1_1",
@@ -449,6 +509,116 @@ def test_plots(continued, folder):
     assert (folder / "results.svg").stat().st_size > 1000
 
 
+HUB = """
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError
+
+class HfApi(huggingface_hub.HfApi):
+    "A folder in place of the server"
+
+    def create_repo(self, repo_id, **kwargs):
+        Path("server", repo_id).mkdir(parents=True)
+        return f"https://nowhere/{repo_id}"
+
+    def snapshot_download(self, repo_id, local_dir, **kwargs):
+        shutil.copytree(Path("server", repo_id), local_dir)
+
+    def upload_folder(self, repo_id, folder_path, commit_message, **kwargs):
+        shutil.copytree(folder_path, Path("server", repo_id), dirs_exist_ok=True)
+
+def hf_hub_download(repo_id, filename, **kwargs):
+    file = Path("server", repo_id, filename)
+    if not file.is_file():
+        raise EntryNotFoundError(f"404: {file}")
+    return str(file)
+
+huggingface_hub.HfApi, huggingface_hub.hf_hub_download = HfApi, hf_hub_download
+"""
+
+
+@pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
+def test_hub(trained, tmp_path, monkeypatch):
+    """Upload with model card and video, download, use; without the network: nothing here knows the real server"""
+    brings_ffmpeg(tmp_path, monkeypatch)
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "True")
+    commands = []
+    for algo, (_, run_folder) in trained.items():
+        hub, short = ["--organization", "me", *of(algo)], ["--n-timesteps", "20", "--num-threads", "1", "--device", "cpu"]
+        push = ["push_to_hub", *hub, *short, "--folder", run_folder.parents[1], "--exp-id", "1"]
+        load = ["load_from_hub", *hub, "--folder", "downloads"]
+        commands += [list(map(str, command)) for command in (push, load, ["enjoy", *of(algo), *ENJOY, "-f", "downloads"])]
+    outputs = list(run_commands(*commands, setup=HUB, cwd=tmp_path).values())
+    for index, (algo, env_id) in enumerate(ENVIRONMENTS.items()):
+        assert REWARDS[env_id][0] < mean_reward(outputs[3 * index + 2]) < REWARDS[env_id][1]
+        uploaded = tmp_path / "server" / "me" / f"{algo}-{env_id}"
+        assert {f"{algo}-{env_id}.zip", "config.yml", "results.json", "replay.mp4", "train_eval_metrics.zip"} <= {
+            file.name for file in uploaded.iterdir()
+        }
+        _, metadata, card = (uploaded / "README.md").read_text().split("---\n", 2)
+        results = json.loads((uploaded / "results.json").read_text())
+        model_index = yaml.safe_load(metadata)["model-index"]
+        assert model_index[0]["name"] == CLASSES[algo]
+        value = f"{results['mean_reward']:.2f} +/- {results['std_reward']:.2f}"
+        assert model_index[0]["results"][0]["metrics"][0]["value"] == value
+        assert f"**{CLASSES[algo]}** Agent playing **{env_id}**" in card
+        # Commands that know our algorithms, and none that doesn't
+        assert f"python -m sb3_maxent.zoo enjoy --algo {algo} --env {env_id}" in card
+        assert "rl_zoo3." not in card and "pip install rl_zoo3" not in card
+
+
+# An environment in which a trial goes on when there are trials in two processes
+MEETING = """
+import os, pathlib, time
+import gymnasium
+
+class Meeting(gymnasium.Wrapper):
+    def reset(self, **kwargs):
+        folder = pathlib.Path("meeting")
+        folder.mkdir(exist_ok=True)
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.05)
+        return super().reset(**kwargs)
+
+gymnasium.register("Meeting-v0", lambda **kwargs: Meeting(gymnasium.make("CartPole-v1", **kwargs)))
+"""
+
+
+@pytest.mark.parametrize("storage", ["study.log", pytest.param("sqlite:///study.db", marks=pytest.mark.slow)])
+def test_two_processes_on_one_study(tmp_path, storage):
+    example = (ROOT / "examples" / "custom_envs.py").read_text()
+    (tmp_path / "custom_envs.py").write_text(example + MEETING)
+    backend = storage
+    if storage == "study.log":
+        backend = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / storage)))
+    else:
+        backend = f"sqlite:///{tmp_path}/study.db"
+        # Two processes that make the database at the same time get in each other's way
+        optuna.create_study(storage=backend, study_name="study", direction="maximize")
+    short = ["train", "--algo", "discretesac", "--env", "Meeting-v0", "-n", "200", "--eval-episodes", "1", *TINY[-4:]]
+    short += ["--storage", storage, "--study-name", "study"]
+    optimize = [*short, "-optimize", "--max-total-trials", "4", "--n-evaluations", "1", "--no-optim-plots", "--uuid"]
+    with ThreadPoolExecutor() as pool:
+        log = "--optimization-log-path"
+        outputs = list(pool.map(lambda name: run_zoo(*optimize, log, name, cwd=tmp_path), ("one", "two")))
+    assert all("Best trial:" in output for output in outputs)
+
+    study = optuna.load_study(storage=backend, study_name="study")
+    # One more, if both processes begin a trial at the same moment
+    assert [trial.number for trial in study.trials] in (list(range(4)), list(range(5)))
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials)
+    by_process = [{int(path.name.removeprefix("trial_")) for path in (tmp_path / name).iterdir()} for name in ("one", "two")]
+    assert all(by_process) and not set.intersection(*by_process)
+    assert set.union(*by_process) == {trial.number for trial in study.trials}
+
+    run_zoo(*short, "--trial-id", study.best_trial.number, "--log-folder", "best", cwd=tmp_path)
+    (config,) = (tmp_path / "best").glob("discretesac/Meeting-v0_1/Meeting-v0/config.yml")
+    assert yaml.unsafe_load(config.read_text())["gamma"] == 1 - study.best_params["one_minus_gamma"]
+
+
 HELP = """
 import sys
 from sb3_maxent import zoo
@@ -469,8 +639,6 @@ def test_every_command_starts(tmp_path):
     output = run("-c", HELP, cwd=tmp_path)
     answers = {answer.split()[0]: answer for answer in output.split("command:")[1:]}
     assert list(answers) == list(zoo.COMMANDS)
-    if "cannot import name 'generate_metadata'" in answers["push_to_hub"]:
-        del answers["push_to_hub"]  # rl_zoo3 2.9.2 does not fit the versions of huggingface_sb3 that it asks for
     for command, answer in answers.items():
         assert "status: 0" in answer, answer
         if command != "benchmark" and "plot" not in command:
@@ -490,7 +658,7 @@ def test_own_commands_of_rl_zoo(tmp_path, algo, env_id):
     script = shutil.which("rl_zoo3", path=os.path.dirname(sys.executable)) if algo == "sql" else None
     enjoy = [script, "enjoy"] if script else ["-m", "rl_zoo3.enjoy"]
     output = run(*enjoy, *of(algo), *ENJOY, "--folder", "logs", cwd=tmp_path, path=ROOT / "examples")
-    assert REWARDS[algo][0] < mean_reward(output) < REWARDS[algo][1]
+    assert REWARDS[env_id][0] < mean_reward(output) < REWARDS[env_id][1]
 
 
 HALF_IMPORTED = """
@@ -524,6 +692,7 @@ DEPENDENCIES = {
 
 BUILD = """
 import argparse, json, sys, traceback
+from pathlib import Path
 from sb3_maxent import zoo
 
 zoo.register()
@@ -547,6 +716,20 @@ report = {f"{algo} {env_id}": build(algo, env_id, None, small)
           for algo, env_id in (argument.split() for argument in sys.argv[2:])}
 report["other"] = build("discretesac", "CartPole-v1", "other.yml")
 report["nowhere"] = build("discretesac", "CartPole-v1", "nowhere/discretesac.yml")
+report["algorithms"] = zoo.algorithms()
+
+def read(*arguments):
+    try:
+        return zoo.read_hyperparams(*arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+for case in json.load(open("cases.json")):
+    report["read " + " ".join(case)] = read(*case)
+zoo.hyperparams_file = lambda algo: Path("own.yml")
+for case in (["sac", "Pendulum-v1"], ["sac", "MultiGoal-v0"], ["sac", "Acrobot-v1"], ["sac", "Pendulum-v1", "other.yml"]):
+    report["own " + " ".join(case)] = read(*case)
+report["rl_zoo3"] = str(Path(sys.modules["rl_zoo3"].__file__).with_name("hyperparams"))
 json.dump(report, open(sys.argv[1], "w"))
 """
 
@@ -557,6 +740,7 @@ def environments_of(algo, entry):
         return ["PongNoFrameskip-v4"]
     if entry != "default":
         return [entry]
+    assert algo in zoo.ALGORITHMS  # the other algorithms have rl_zoo3's
     discrete, continuous = "FrozenLake-v1", "MountainCarContinuous-v0"
     candidates = {"discretesac": [discrete], "sql": [discrete, continuous], "s2ac": [continuous]}[algo]
     assert not set(candidates) & HYPERPARAMS[algo].keys()
@@ -575,11 +759,32 @@ def missing_for(env_id):
     return [module for part, names in DEPENDENCIES.items() if part in env_id for module in missing(*names)]
 
 
+# Arguments of read_hyperparams, and what it raises
+BAD = {
+    ("s2ca", "MultiGoal-v0"): "ValueError: There is no algorithm 's2ca', did you mean 's2ac'?",
+    ("s2ac", "MultiGaol-v0"): "ValueError: There is no environment 'MultiGaol-v0', did you mean 'MultiGoal-v0'?",
+    ("sac", "Pendulum-v1", "other.yml"): "ValueError: Hyperparameters not found for sac-Pendulum-v1 in other.yml. ",
+    ("sac", "Pendulum-v1", "nowhere.yml"): "FileNotFoundError: ",
+}
+GOOD = [
+    ("s2ac", "MultiGoal-v0"),
+    ("sac", "MultiGoal-v0"),
+    ("tqc", "MultiGoalMaxEnt-v0"),
+    ("ppo", "MultiGoal-v0"),
+    ("sac", "Pendulum-v1"),
+    ("sql", "FrozenLake-v1"),
+    ("ppo", "CartPole-v1", "other.yml"),
+]
+CASES = [*BAD, *GOOD]
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """For each environment the name of the class, the hyperparameters, the training time and the updates; or the traceback"""
     folder = tmp_path_factory.mktemp("built")
     (folder / "other.yml").write_text("CartPole-v1: {n_timesteps: 7, policy: MlpPolicy, buffer_size: 3}")
+    (folder / "own.yml").write_text("{Pendulum-v1: {gamma: 0.5}, MultiGoal-v0: {gamma: 0.6}, default: {gamma: 0.7}}")
+    (folder / "cases.json").write_text(json.dumps(CASES))
     arguments = [f"{algo} {env_id}" for algo, _, env_id in ENTRIES if not missing_for(env_id)]
     run("-c", BUILD, "report.json", *arguments, cwd=folder)
     return json.loads((folder / "report.json").read_text())
@@ -593,7 +798,7 @@ def test_hyperparams_entry(built, algo, entry, env_id):
     assert isinstance(result, list), result
     name, hyperparams, n_timesteps, n_updates = result
     expected = HYPERPARAMS[algo][entry]
-    assert name == zoo.ALGORITHMS[algo][0].__name__ and n_updates > 0
+    assert name == CLASSES[algo] and n_updates > 0
     assert hyperparams == {**expected, "learning_starts": 4, "buffer_size": 1000}
     assert n_timesteps == expected["n_timesteps"]
 
@@ -601,3 +806,43 @@ def test_hyperparams_entry(built, algo, entry, env_id):
 def test_conf_file_comes_first(built):
     assert built["other"] == ["DiscreteSAC", {"n_timesteps": 7, "policy": "MlpPolicy", "buffer_size": 3}, 7, 0]
     assert "FileNotFoundError" in built["nowhere"] and "nowhere/discretesac.yml" in built["nowhere"]
+
+
+@pytest.mark.parametrize("case", BAD, ids=" ".join)
+def test_no_hyperparams(built, case):
+    assert built["read " + " ".join(case)].startswith(BAD[case])
+
+
+def test_algorithms(built):
+    assert CLASSES.keys() | {"ppo", "td3", "dqn", "qrdqn", "tqc", "crossq"} <= set(built["algorithms"])
+
+
+def test_where_hyperparams_come_from(built):
+    def theirs(algo):
+        return yaml.safe_load((Path(built["rl_zoo3"]) / f"{algo}.yml").read_text())
+
+    expected = {
+        ("s2ac", "MultiGoal-v0"): HYPERPARAMS["s2ac"]["MultiGoal-v0"],
+        ("sql", "FrozenLake-v1"): HYPERPARAMS["sql"]["default"],
+        ("sac", "MultiGoal-v0"): HYPERPARAMS["sac"]["MultiGoal-v0"],
+        ("tqc", "MultiGoalMaxEnt-v0"): HYPERPARAMS["tqc"]["MultiGoalMaxEnt-v0"],
+        ("ppo", "MultiGoal-v0"): theirs("ppo")["default"],
+        ("sac", "Pendulum-v1"): theirs("sac")["Pendulum-v1"],
+        ("ppo", "CartPole-v1", "other.yml"): {"n_timesteps": 7, "policy": "MlpPolicy", "buffer_size": 3},
+    }
+    assert {case: built["read " + " ".join(case)] for case in GOOD} == expected
+    # Theirs first where both have an entry, ours where only we have one, and never our default for other algorithms
+    assert built["own sac Pendulum-v1"] == theirs("sac")["Pendulum-v1"]
+    assert built["own sac MultiGoal-v0"] == {"gamma": 0.6}
+    assert built["own sac Acrobot-v1"] == theirs("sac")["default"]
+    assert "in other.yml" in built["own sac Pendulum-v1 other.yml"]
+
+
+def test_same_settings():
+    """Algorithms are compared with the same networks (but the number of critics), batches, steps and temperature"""
+    assert HYPERPARAMS["tqc"] == HYPERPARAMS["sac"]
+    for env_id in ("MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0"):
+        sac, ours = HYPERPARAMS["sac"][env_id], HYPERPARAMS["s2ac"][env_id]
+        assert {key: ours[key] for key in sac if key != "policy_kwargs"} == {
+            key: value for key, value in sac.items() if key != "policy_kwargs"
+        }
