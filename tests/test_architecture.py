@@ -1,4 +1,4 @@
-"""Imports go one way: functional -> common -> algorithms -> package -> zoo (DESIGN.md)."""
+"""Imports go one way: functional -> common -> algorithms -> package -> zoo -> compare (DESIGN.md)."""
 
 import ast
 import configparser
@@ -18,7 +18,10 @@ ALLOWED = {
     "envs": set(),
     "reference": set(),
     "__init__": {*ALGORITHMS, "envs"},
+    "measures": {"reference"},
+    "figures": {"measures", "reference"},
     "zoo": {"__init__", *ALGORITHMS},
+    "compare": {"__init__", "zoo"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

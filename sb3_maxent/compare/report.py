@@ -1,0 +1,568 @@
+"""The report of a comparison: one Markdown text, the same as a page that needs nothing else, figures, and raw numbers."""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markdown_it import MarkdownIt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.statistics import (
+    CURVE_REPETITIONS,
+    REPETITIONS,
+    Curve,
+    Estimate,
+    counted,
+    counts,
+    evaluation_scores,
+    final_score,
+    learning_curve,
+    normalise,
+    probability_of_improvement,
+    summarise,
+)
+from sb3_maxent.compare.template import PAGE
+
+# Near Okabe and Ito's colours, which colour-blind readers can tell apart: without yellow and black, with a purple. All can
+# be seen on white and on dark. With the line styles 28 algorithms look different.
+COLOURS = ("#0a7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a63d2")
+LINE_STYLES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.3, 1.3)))
+INK, PAPER = "#1f2328", "#ffffff"  # on the page: the reader's colours
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a $ in an id is a $
+    "legend.handlelength": 3,
+    "svg.fonttype": "none",  # text stays text: small files, and it can be searched
+    "svg.hashsalt": "sb3_maxent",  # the same ids each time
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK),
+}
+COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
+NONE = "-"
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Colour and line style of the algorithm at a place in the order of comparison"""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINE_STYLES[index % len(LINE_STYLES)]}
+
+
+def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
+    """
+    Draw an IQM with its interval as a band for each algorithm, and, as thin lines, the runs that are not in it: they end
+    with a circle where they are not finished, with a cross where they failed. No legend: ``axes.figure.legend()``.
+
+    An algorithm's colour and line style are those of its place in ``curves``: pass the same algorithms in the same order
+    for each environment (an empty curve is not drawn).
+
+    :param axes: where to draw
+    :param curves: the curves of the algorithms on one environment, see ``learning_curve``
+    """
+    for index, curve in enumerate(curves):
+        look = _look(index)
+        label = curve.algo
+        if curve.n_counted < curve.n_runs:
+            label += f" ({curve.n_counted or 'none'} of {_count(curve.n_runs, 'run')})"
+        if len(curve.steps):
+            single = len(curve.steps) == 1
+            axes.plot(curve.steps, curve.iqm, label=label, linewidth=1.8, marker="o" if single else None, **look)
+            if single:
+                axes.vlines(curve.steps, curve.low, curve.high, color=look["color"])
+            else:
+                axes.fill_between(curve.steps, curve.low, curve.high, color=look["color"], alpha=0.18, linewidth=0)
+        for number, run in enumerate(curve.others):
+            scores = evaluation_scores(run)
+            thin = {"linewidth": 0.9, **look}
+            axes.plot(run.steps, scores, label=None if number or len(curve.steps) else label, **thin)
+            if run.status != "finished" or not np.isfinite(scores[-1]):
+                finite = np.flatnonzero(np.isfinite(scores))[-1:]
+                marker = {"unfinished": "o"}.get(run.status, "x")
+                axes.plot(run.steps[finite], scores[finite], marker, color=look["color"], markersize=4, markerfacecolor="none")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set(xlabel="environment steps", ylabel="return")
+
+
+def _curves_figure(env: str, curves: Sequence[Curve]) -> Figure:
+    figure = Figure(figsize=(6, 3.7), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(_shorten(env, 52), loc="left", fontsize=11)
+    draw_learning_curves(axes, curves)
+    labels = axes.get_legend_handles_labels()[1]
+    columns = max(1, int(430 / (60 + 6.5 * max(map(len, labels)))))  # of 432 points
+    figure.set_figheight(3.4 + 0.2 * math.ceil(len(labels) / columns))
+    figure.legend(loc="outside lower left", ncols=columns)
+    return figure
+
+
+def _aggregate_figure(algos: Sequence[str], estimates: Mapping[str, Mapping[str, Estimate]]) -> Figure:
+    """Point estimates and intervals, best at the top; the colours are those of the curves"""
+    figure = Figure(figsize=(6, 1.1 + 0.32 * len(estimates)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, name in zip(panels, ("IQM", "mean", "median"), strict=True):
+        for row, (algo, of_algo) in enumerate(estimates.items()):
+            value, low, high = of_algo[name]
+            colour = _look(algos.index(algo))["color"]
+            axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
+            axes.plot([value], [row], "|", color=colour, markersize=13, markeredgewidth=2.5)
+        axes.set_title(name, fontsize=10)
+        axes.grid(axis="y", visible=False)
+        axes.locator_params(axis="x", nbins=3)
+    panels[0].set_yticks(range(len(estimates)), [_shorten(algo, 24) for algo in estimates])
+    panels[0].set_ylim(len(estimates) - 0.5, -0.5)
+    panels[1].set_xlabel("normalised score")
+    return figure
+
+
+def _shorten(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-length // 2 :]}"
+
+
+def _save(figure: Figure, path: Path, title: str) -> None:
+    """Write PATH.png and PATH.svg, the same bytes each time."""
+    figure.savefig(f"{path}.png", dpi=200, metadata={"Software": None, "Title": title})
+    figure.savefig(f"{path}.svg", metadata={"Date": None, "Creator": None, "Title": title})
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """
+    :param svg: an SVG file of Matplotlib's
+    :param prefix: what makes its ids unique in the page
+    :return: the element to put into a page: in the reader's colours, without the file's head and metadata
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"""( id="|url\(#|href="#)""", rf"\g<1>{prefix}-", svg)
+    svg = svg.replace("<title>", f'<title id="{prefix}-title">', 1)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-title" ', 1)
+    return svg.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none").strip()
+
+
+# ---------------------------------------------------------------------- Markdown
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>#&~!|])", r"\\\1", " ".join(text.split()))
+
+
+def _code(value: Any) -> str:
+    """As code: of the text of settings and ids nothing is taken for Markdown"""
+    text = " ".join(str(value).split())
+    if not text:
+        return NONE
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in (text[0], text[-1]) else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _codes(values: Iterable[Any]) -> str:
+    return ", ".join(map(_code, values))
+
+
+def _span(numbers: Iterable[int]) -> str:
+    numbers = sorted(numbers)
+    return f"{numbers[0]:,}" if numbers[0] == numbers[-1] else f"{numbers[0]:,} to {numbers[-1]:,}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (head, ["---"] * len(head), *rows)
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Sorted and shortened: 0-4, 7"""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _decimals(scores: Iterable[float]) -> int:
+    """Decimals that resolve a few thousandths of the scores' range"""
+    scores = list(scores)
+    extent = max(scores) - min(scores) or max(map(abs, scores))
+    return int(np.clip(2 - math.floor(math.log10(extent)), 0, 6)) if extent > 0 else 0
+
+
+def _interval(estimate: Estimate, decimals: int) -> str:
+    text = f"{estimate.value:.{decimals}f}"
+    bounds = NONE if math.isnan(estimate.low) else f"{estimate.low:.{decimals}f}, {estimate.high:.{decimals}f}"
+    return f"{text} [{bounds}]"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _settings_rows(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """One row for each value; a mapping of short values is one row, too"""
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and any(len(str(inner)) > 60 for inner in value.values()):
+            yield from _settings_rows(value, f"{name}, ")
+        elif isinstance(value, Mapping):
+            yield _code(name), _codes(f"{inner}: {text}" for inner, text in value.items()) or NONE
+        elif isinstance(value, (list, tuple, set)):
+            yield _code(name), _code(", ".join(map(str, value)))
+        else:
+            yield _code(name), NONE if value is None else _code(value)
+
+
+# ---------------------------------------------------------------------- sections
+
+
+class _Comparison:
+    """
+    What the sections share.
+
+    :param results: all runs, at least one
+    """
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.results = results
+        self.algos = list(dict.fromkeys(result.algo for result in results))
+        self.envs = list(dict.fromkeys(result.env for result in results))
+        self.runs = {
+            env: {algo: [run for run in results if (run.env, run.algo) == (env, algo)] for algo in self.algos}
+            for env in self.envs
+        }
+        # Final scores of the runs that count, of the algorithms that have one
+        self.scores = {
+            env: {
+                algo: np.array([final_score(run) for run in counted(runs)]) for algo, runs in of_env.items() if counted(runs)
+            }
+            for env, of_env in self.runs.items()
+        }
+        # All environments on which all algorithms have a score, but for algorithms that have one nowhere
+        self.scored = [algo for algo in self.algos if any(algo in of_env for of_env in self.scores.values())]
+        self.common = [env for env in self.envs if self.scored and self.scores[env].keys() == set(self.scored)]
+
+    def by_iqm(self, estimates: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+        return sorted(estimates, key=lambda algo: -estimates[algo]["IQM"].value)
+
+
+def _what(comparison: _Comparison, settings: Mapping[str, Any]) -> Iterable[str]:
+    results = comparison.results
+    algos, envs = (
+        _count(len(names), noun) for names, noun in ((comparison.algos, "algorithm"), (comparison.envs, "environment"))
+    )
+    seeds = {result.seed for result in results}
+    finished = sum(result.status == "finished" for result in results)
+    text = (
+        f"{algos} ({_codes(comparison.algos)}) on {envs} ({_codes(comparison.envs)}) with {_count(len(seeds), 'seed')}"
+        f" ({_ranges(seeds)}), {_span(result.n_timesteps for result in results)} environment steps a run."
+    )
+    evaluated = [result for result in results if result.status == "finished" and len(result.steps)]
+    if evaluated:
+        text += (
+            f" Evaluations of a run: {_span(len(result.steps) for result in evaluated)};"
+            f" episodes of each: {_span(result.returns.shape[1] for result in evaluated)}."
+        )
+    yield "## What was compared"
+    yield f"{text} {finished} of {_count(len(results), 'run')} finished."
+    if settings:
+        yield _table(("setting", "value"), _settings_rows(settings))
+
+
+def _guide(comparison: _Comparison) -> Iterable[str]:
+    yield "## How to read it"
+    lines = [
+        "**Score of a run:** the mean return (sum of rewards, not discounted) over the episodes of its last evaluation, not of"
+        " its best one. Only finished runs count.",
+        "**Mean, median, IQM** are over the scores of an algorithm's runs. The interquartile mean (IQM) leaves out the lowest"
+        " and the highest quarter of the runs: like the median it does not hang on a single run, and it uses more of the data."
+        " Tables are in the order of the IQM, best first.",
+        f"**[Intervals]** are 95% percentile intervals of a stratified bootstrap over runs ({REPETITIONS:,} resamples, by"
+        " rliable): how far the number would move if the experiment were repeated with other seeds. That two intervals"
+        " overlap does not show that two algorithms are equally good.",
+        "**Probability of improvement**, X over Y: how probable it is that a run of X scores higher than a run of Y, ties"
+        " counted half. 0.5 says that neither is better. It tells how often X wins, not by how much;"
+        " 1.00 [1.00, 1.00] says no more than that all of X's runs are above all of Y's.",
+        "**Wall-clock** is the median time of a finished run, with its evaluations. Runs that went side by side slowed each"
+        " other: compare times within this report only, and with care.",
+    ]
+    fewest = min((len(scores) for of_env in comparison.scores.values() for scores in of_env.values()), default=5)
+    if fewest < 5:
+        lines.insert(
+            3, f"**Few runs:** an interval over fewer than five (here {fewest}) is usually too narrow. Better take ten."
+        )
+    yield "\n".join(f"- {line}" for line in lines)
+
+
+def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[str]:
+    runs, scores = comparison.runs[env], comparison.scores[env]
+    asked = {algo: of_algo for algo, of_algo in runs.items() if of_algo}
+    incomplete = any(len(scores.get(algo, ())) < len(of_algo) for algo, of_algo in asked.items())
+    yield f"## {_code(env)}{' (incomplete)' if incomplete else ''}"
+
+    estimates = {algo: summarise(values[:, None]) for algo, values in scores.items()}
+    decimals = _decimals(np.concatenate(list(scores.values()))) if scores else 0
+    rows = []
+    for algo in [*comparison.by_iqm(estimates), *(algo for algo in asked if algo not in scores)]:
+        row = [_code(algo), f"{len(scores.get(algo, ()))} of {len(asked[algo])}"]
+        row += [_interval(estimates[algo][name], decimals) if algo in scores else NONE for name in ("IQM", "mean", "median")]
+        timed = [run for run in asked[algo] if run.status == "finished" and run.seconds]
+        if timed:
+            row.append(_duration(float(np.median([run.seconds for run in timed if run.seconds]))))
+            row.append(f"{np.median([run.n_timesteps / run.seconds for run in timed if run.seconds]):,.0f}")
+        else:
+            row += [NONE, NONE]
+        rows.append(row)
+    yield _table(("algorithm", "runs", "IQM", "mean", "median", "wall-clock", "steps/s"), rows)
+
+    single = [algo for algo, values in scores.items() if len(values) == 1]
+    if single:
+        yield f"No interval for {_codes(single)}: it takes at least two finished runs."
+    equal = [algo for algo, values in scores.items() if len(values) > 1 and values.min() == values.max()]
+    if equal:
+        yield f"The runs of {_codes(equal)} all have the same score, so that its interval has no width."
+    without = [algo for algo in asked if algo not in scores]
+    if without:
+        yield f"No finished run with a score: {_codes(without)}."
+    for noun, numbers in (
+        ("Steps that a run was to take", {algo: {run.n_timesteps for run in of_algo} for algo, of_algo in asked.items()}),
+        (
+            "Steps at the last evaluation",
+            {algo: {int(run.steps[-1]) for run in counted(of_algo)} for algo, of_algo in asked.items() if algo in scores},
+        ),
+    ):
+        if len(set().union(*numbers.values())) > 1:
+            each = "; ".join(f"{_code(algo)} {_span(of_algo)}" for algo, of_algo in numbers.items())
+            yield f"{noun} are not the same for all, which a comparison should be aware of: {each}."
+
+    curves = [learning_curve(of_algo) if of_algo else _no_curve(algo) for algo, of_algo in runs.items()]
+    if not any(len(curve.steps) or curve.others for curve in curves):
+        yield "No run has been evaluated so far: there is no curve to draw."
+        return
+    title = f"Learning curves on {env}"
+    yield _image(folder, f"curves_{env}", title, _curves_figure(env, curves))
+    caption = (
+        f"IQM over the runs at common steps, with a pointwise 95% interval ({CURVE_REPETITIONS:,} resamples). A curve ends"
+        " where the first of its runs ends; between a run's evaluations its score is interpolated."
+    )
+    if any(curve.others for curve in curves):
+        caption += (
+            " Thin lines are single runs that are not in the curves: they end with a circle if not finished, with a cross if"
+            " failed or not finite."
+        )
+    yield caption
+
+
+def _improvement(comparison: _Comparison) -> Iterable[str]:
+    if len(comparison.scored) < 2:
+        return
+    scores, common = comparison.scores, comparison.common
+    over_all = len(common) > 1
+    rows = []
+    for x, y in combinations(comparison.scored, 2):
+        both = [env for env in comparison.envs if x in scores[env] and y in scores[env]]
+        cells = dict.fromkeys(comparison.envs, NONE)
+        if both:
+            estimates = probability_of_improvement([(scores[env][x], scores[env][y]) for env in both])
+            cells.update(zip(both, (_interval(estimate, 2) for estimate in estimates), strict=False))
+        row = [f"{_code(x)} over {_code(y)}", *cells.values()]
+        if over_all:
+            if both != common:
+                estimates = probability_of_improvement([(scores[env][x], scores[env][y]) for env in common])
+            row.append(_interval(estimates[-1], 2))
+        rows.append(row)
+    yield "## Probability of improvement"
+    yield _table(("X over Y", *map(_code, comparison.envs), *(["mean"] if over_all else [])), rows)
+    if over_all and len(common) < len(comparison.envs):
+        yield f"The mean is over the environments on which all algorithms have a score: {_codes(common)}."
+
+
+def _aggregate(comparison: _Comparison, folder: Path) -> Iterable[str]:
+    common, scored = comparison.common, comparison.scored
+    if len(comparison.envs) < 2:
+        return
+    yield "## Over the environments"
+    if len(common) < 2:
+        yield (
+            "There is no aggregate: it takes two environments on which all algorithms have a finished run (but for algorithms"
+            " that have one nowhere)."
+        )
+        return
+    normalised = {env: normalise(comparison.scores[env]) for env in common}
+    # As many runs of each environment, so that these weigh the same; chosen by seed, not by score
+    fewest = {algo: min(len(normalised[env][algo]) for env in common) for algo in scored}
+    estimates = {
+        algo: summarise(np.stack([normalised[env][algo][: fewest[algo]] for env in common], axis=1)) for algo in scored
+    }
+    order = comparison.by_iqm(estimates)
+    yield (
+        "A normalised score is 0 for the lowest and 1 for the highest final score on an environment, of all finished runs of"
+        " all algorithms in this report. So these numbers depend on the algorithms that are compared, and on their luckiest"
+        " and unluckiest runs: **do not compare them with other reports.** The IQM is over all runs on all environments; mean"
+        " and median are over the environments' means."
+    )
+    if len(common) < len(comparison.envs):
+        yield f"Only the environments on which all algorithms have a score: {_codes(common)}."
+    if set(scored) != set(comparison.algos):
+        yield f"Without a finished run anywhere: {_codes(algo for algo in comparison.algos if algo not in scored)}."
+    flat = [env for env in common if np.ptp(np.concatenate(list(comparison.scores[env].values()))) == 0]
+    if flat:
+        yield f"All scores are the same on {_codes(flat)}: 0.5 for each."
+    yield _table(
+        ("algorithm", "runs each", "IQM", "mean", "median"),
+        (
+            [_code(algo), str(fewest[algo]), *(_interval(estimates[algo][name], 3) for name in ("IQM", "mean", "median"))]
+            for algo in order
+        ),
+    )
+    if any(len(normalised[env][algo]) > fewest[algo] for env in common for algo in scored):
+        yield (
+            "“Runs each” is the number of runs of each environment that are used, so that all environments weigh the same: the"
+            " fewest that finished on one of them, taken by seed."
+        )
+    title = "Normalised scores over the environments, with 95% intervals"
+    yield _image(folder, "aggregate", title, _aggregate_figure(comparison.algos, {algo: estimates[algo] for algo in order}))
+
+
+def _missing(comparison: _Comparison) -> Iterable[str]:
+    yield "## What is missing"
+    rows = []
+    for env, of_env in comparison.runs.items():
+        for algo, runs in of_env.items():
+            kinds: dict[str, list[Result]] = {}
+            for run in runs:
+                if not counts(run):
+                    kinds.setdefault(_state(run), []).append(run)
+            for kind, of_kind in kinds.items():
+                reached = _span(int(run.steps[-1]) if len(run.steps) else 0 for run in of_kind)
+                steps = f"{reached} of {_span(run.n_timesteps for run in of_kind)}"
+                rows.append([_code(env), _code(algo), kind, _ranges(run.seed for run in of_kind), steps])
+    if rows:
+        yield "These runs are not in the statistics."
+        yield _table(("environment", "algorithm", "state", "seeds", "evaluated up to step"), rows)
+    else:
+        yield "Nothing: all runs finished and have a score."
+
+
+def _state(run: Result) -> str:
+    if run.status == "missing":
+        return "not begun"
+    if run.status != "finished":
+        return run.status
+    return "finished, score not finite" if len(run.steps) else "finished, never evaluated"
+
+
+def _no_curve(algo: str) -> Curve:
+    return Curve(algo, *(np.empty(0),) * 4, 0, 0, ())
+
+
+def _image(folder: Path, name: str, title: str, figure: Figure) -> str:
+    """Save a figure under a file name of its own that is safe everywhere, and refer to it."""
+    stem = unique = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80].rstrip("._")
+    taken = {path.stem.lower() for path in (folder / "figures").iterdir()}
+    number = 2
+    while unique.lower() in taken:
+        unique, number = f"{stem}_{number}", number + 1
+    _save(figure, folder / "figures" / unique, title)
+    return f"![{_plain(title)}](figures/{unique}.svg)"
+
+
+def _page(markdown: str, folder: Path, title: str) -> str:
+    """The Markdown as a page, with its figures in it"""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    def image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        path = Path(tokens[index].attrs["src"])
+        return f'<span class="figure">{_inline((folder / path).read_text(encoding="utf-8"), path.stem)}</span>'
+
+    def table_open(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        settings = tokens[index + 4].content == "setting"  # table, thead, tr, th, text
+        return f'<div class="scroll{" settings" if settings else ""}" tabindex="0"><table>'
+
+    parser.add_render_rule("image", image)
+    parser.add_render_rule("table_open", table_open)
+    parser.add_render_rule("table_close", lambda *_: "</table></div>")
+    return PAGE.substitute(title=title, body=parser.render(markdown))
+
+
+def write_csv(path: Path, results: Sequence[Result]) -> None:
+    """
+    Write one row for each evaluation of each run; a run without one has a row, too.
+
+    :param path: the file
+    :param results: the runs
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for run in results:
+            seconds = "" if run.seconds is None else run.seconds
+            start = [run.algo, run.env, run.seed, run.status, run.n_timesteps, seconds]
+            if len(run.steps) == 0:
+                writer.writerow([*start, "", "", "", ""])
+            for step, returns in zip(run.steps, np.asarray(run.returns, dtype=float), strict=True):
+                writer.writerow([*start, int(step), float(returns.mean()), float(returns.std()), len(returns)])
+
+
+def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str, Any]) -> Path:
+    """
+    Write ``report.md``, ``report.html`` (the same in a single file), ``results.csv`` and ``figures/*.png`` and ``*.svg``.
+    The same runs give the same files.
+
+    :param folder: where to, is made if need be; what an earlier report left there is replaced
+    :param results: all runs that were asked for, at least one, whatever became of them; their order is the order of
+        environments and algorithms
+    :param settings: how they were made; printed as it stands, mappings within it as well
+    :return: path of the HTML page
+    :raises ValueError: if ``results`` is empty
+    """
+    if not results:
+        raise ValueError("results is empty: a report needs at least one run, be it an unfinished one")
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for old in (folder / "figures").iterdir():
+        if re.fullmatch(r"(curves_.*|aggregate)\.(png|svg)", old.name):
+            old.unlink()
+    write_csv(folder / "results.csv", results)
+
+    comparison = _Comparison(results)
+    title = _shorten(f"Comparison of {', '.join(comparison.algos)} on {', '.join(comparison.envs)}", 120)
+    blocks = [f"# {_plain(title)}"]
+    missing = sum(not counts(result) for result in results)
+    if missing:
+        blocks.append(
+            f"> **Incomplete:** {missing} of {_count(len(results), 'run')} have no final score; see “What is missing”."
+        )
+    blocks += _what(comparison, settings)
+    blocks += _guide(comparison)
+    with mpl.rc_context(STYLE):
+        for env in comparison.envs:
+            blocks += _environment(comparison, env, folder)
+        blocks += _improvement(comparison)
+        blocks += _aggregate(comparison, folder)
+    blocks += _missing(comparison)
+    blocks.append("The raw numbers are in `results.csv`, the figures as PNG and SVG files in `figures`, beside this page.")
+    markdown = "\n\n".join(blocks) + "\n"
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(_page(markdown, folder, escape(title)), encoding="utf-8")
+    return page
