@@ -1,0 +1,137 @@
+"""
+A comparison's folder: the settings that all its runs share, and reading what is there.
+
+::
+
+    settings.json                    of the latest command, to refuse other settings and for the report
+    <algo>/<env>_<seed + 1>/         a finished run as rl_zoo3 left it, with run.json and log.txt
+    conf/                            copies of the hyperparameter files that were passed
+    unfinished/                      runs that are under way or were interrupted, with their checkpoints
+    failed/<algo>_<env>_seed<seed>.log
+    report.md, report.html, ...
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.runs import Run, machine, read_evaluations, versions
+
+SHARED = ("n_timesteps", "eval_freq", "eval_episodes", "num_threads", "device")
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """
+    :param folder: the comparison's
+    :return: what the latest command wrote, ``None`` if there was none
+    :raises ValueError: if the file is not what a comparison writes, or the folder is something else's
+    """
+    file = folder / "settings.json"
+    if not file.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ValueError(f"{folder} holds something, but no comparison (no settings.json): choose another folder by -f")
+        return None
+    try:
+        settings = json.loads(file.read_text())
+        if {*SHARED, "runs"} <= settings.keys():
+            return settings
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError(f"{file} is not the settings file of a comparison: choose another folder by -f")
+
+
+def finished_runs(folder: Path) -> list[dict[str, Any]]:
+    """
+    :param folder: the comparison's
+    :return: what the ``run.json`` of each finished run holds
+    """
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/*/run.json"))]
+
+
+def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
+    """
+    How settings differ from those of what is in the folder already. Hyperparameters may be added, for other algorithms
+    and environments, but not changed.
+
+    :param folder: the comparison's
+    :param runs: that are to be made, all with the same shared settings
+    :return: a line for each
+    :raises ValueError: if the folder is something else's
+    """
+    before = read_settings(folder)
+    if before is None:
+        return []
+    now = runs[0].settings
+    lines = [f"{name} is {before[name]} there and {now[name]} now" for name in SHARED if before[name] != now[name]]
+    hyperparams = {(run.algo, run.env): run.hyperparams for run in runs}
+    for run in finished_runs(folder):
+        old = run["hyperparams"]
+        new = hyperparams.pop((run["algo"], run["env"]), old)  # all seeds have the same
+        values = {name: (old.get(name, "not set"), new.get(name, "not set")) for name in sorted(old.keys() | new.keys())}
+        where = f"of {run['algo']} on {run['env']}"
+        lines += [f"{name} {where} is {there} there and {here} now" for name, (there, here) in values.items() if there != here]
+    return lines
+
+
+def read_results(folder: Path) -> list[Result]:
+    """
+    :param folder: the comparison's
+    :return: the runs of the latest command, and all others that are finished
+    :raises ValueError: if there is no comparison in the folder
+    """
+    settings = read_settings(folder)
+    if settings is None:
+        raise ValueError(f"there is no comparison in {folder}")
+    shared = {name: settings[name] for name in SHARED}
+    asked = {(algo, env, seed): Run(folder, algo, env, seed, shared, {}) for algo, env, seed in settings["runs"]}
+    seconds = {}
+    for finished in finished_runs(folder):
+        key = finished["algo"], finished["env"], finished["seed"]
+        asked.setdefault(key, Run(folder, *key, shared, {}))
+        seconds[key] = finished["seconds"]
+    return [_result(run, seconds.get(key)) for key, run in asked.items()]
+
+
+def _result(run: Run, seconds: float | None) -> Result:
+    """
+    :param run: which
+    :param seconds: how long it took, if it is finished
+    :return: what it left behind
+    """
+    common = (run.algo, run.env, run.seed, run.settings["n_timesteps"])
+    if seconds is not None:
+        return Result(*common, "finished", *read_evaluations(run.place), seconds)
+    attempts = run.attempts()
+    evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
+    status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"
+    return Result(*common, status, *evaluations)  # type: ignore[arg-type]
+
+
+def report_settings(folder: Path) -> dict[str, Any]:
+    """
+    What the report prints of how the results were made.
+
+    :param folder: the comparison's
+    :return: printable by name; what differs between runs (versions, machines) with all its values
+    """
+    settings = read_settings(folder) or {}
+    finished = finished_runs(folder)
+    used = [run["versions"] for run in finished] or [versions()]
+    hyperparams: dict[str, Any] = {}
+    for run in finished:
+        hyperparams.setdefault(run["algo"], {})[run["env"]] = ", ".join(
+            f"{name}: {value}" for name, value in run["hyperparams"].items()
+        )
+    keep = {name: value for name, value in settings.items() if name != "runs"}
+    return {
+        **keep,
+        "machine": _distinct([run["machine"] for run in finished] or [machine()]),
+        "versions": {name: _distinct([of_run.get(name, "?") for of_run in used]) for name in used[-1]},
+        "hyperparams": hyperparams,
+    }
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(values))

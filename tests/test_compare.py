@@ -1,0 +1,850 @@
+"""
+The comparison's orchestration: what is skipped, interrupted, killed, failed, refused.
+
+Most tests have runs of a stand-in for the zoo's training, which writes what that one writes and does what a test tells it.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from contextlib import contextmanager
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+# Not importorskip: importing rl_zoo3 replaces Gymnasium's TimeLimit, also for the tests of other files
+if any(importlib.util.find_spec(module) is None for module in ("rl_zoo3", "rliable", "distributed", "tqdm")):
+    pytest.skip('needs "sb3_maxent[compare]"', allow_module_level=True)
+
+import psutil  # distributed's
+import rliable.library  # noqa: F401  (numba's start is long, and belongs to no test)
+
+from sb3_maxent import zoo
+from sb3_maxent.compare import __main__ as command
+from sb3_maxent.compare import folder as folders
+from sb3_maxent.compare import plan, report, runs
+
+FAKE = """
+import json, os, sys, threading, time, zipfile
+from pathlib import Path
+import numpy as np
+
+def end_with_parent():
+    os.read(0, 1)
+    os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+option = lambda name: sys.argv[sys.argv.index(name) + 1]
+algo, env, seed = option("--algo"), option("--env").replace("/", "-"), int(option("--seed"))
+n, eval_freq, episodes = (int(option(f"--{name}")) for name in ("n-timesteps", "eval-freq", "eval-episodes"))
+run, control = f"{algo} {env} {seed}", Path(__file__).parent
+with (control / "started").open("a") as started:
+    started.write(json.dumps({"run": run, "pid": os.getpid(), "arguments": sys.argv[1:]}) + "\\n")
+plan = lambda: json.loads((control / "plan").read_text()).get(run, "")
+
+def agent(path, steps):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("data", json.dumps({"num_timesteps": steps, "n_envs": 1, "start_time": time.time_ns()}))
+
+folder = Path(option("--log-folder")) / algo / f"{env}_1"
+(folder / env).mkdir(parents=True)
+print("training", run)
+if plan() == "fail":
+    print("the reason", file=sys.stderr)
+    sys.exit(3)
+steps = np.arange(eval_freq, n + 1, eval_freq)
+if plan() in ("half", "wait", "late failure"):
+    steps = steps[: len(steps) // 2]
+if plan() == "no last evaluation":
+    steps = steps[:-1]
+np.savez(folder / "evaluations", timesteps=steps, results=np.full((len(steps), episodes), float(seed)))
+agent(folder / f"rl_model_{n // 2}_steps.zip", n // 2)
+if plan() == "wait":
+    (control / "waiting").write_text(run)
+    while plan() == "wait":
+        time.sleep(0.02)
+    steps = np.arange(eval_freq, n + 1, eval_freq)
+    np.savez(folder / "evaluations", timesteps=steps, results=np.full((len(steps), episodes), float(seed)))
+if plan() == "late failure":
+    sys.exit(4)
+if plan() == "disk full":
+    with (folder / "big").open("wb") as file:
+        for _ in range(100):
+            file.write(bytes(100_000))
+if plan() == "says disk full":
+    raise OSError(28, os.strerror(28))
+if plan() != "no agent":
+    agent(folder / f"{env}.zip", n // 2 if plan() == "half" else n)
+"""
+BOX, SLASH = "Pendulum-v1", "Fake/Pendulum-v1"
+gym.register(SLASH, "gymnasium.envs.classic_control.pendulum:PendulumEnv")
+HYPERPARAMS = {"policy": "MlpPolicy", "n_timesteps": 5, "learning_rate": 0.001}
+
+
+def read_hyperparams(algo, env_id, conf=None):
+    if algo == "tqc":
+        raise ValueError("Hyperparameters not found")
+    # A file of tests has only numbers: one a line
+    own = dict(line.split(": ") for line in Path(conf).read_text().splitlines()) if conf else {}
+    hyperparams = {**HYPERPARAMS, **{name: float(value) for name, value in own.items()}}
+    return {name: value for name, value in hyperparams.items() if value != 0}
+
+
+class Fakes:
+    """Runs of the stand-in, and what they do"""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "fake.py").write_text(FAKE)
+        self.plan({})
+
+    @property
+    def launcher(self):
+        return [sys.executable, str(self.folder / "fake.py")]
+
+    def plan(self, what):
+        """What runs do that don't simply train, by "algo env seed" """
+        (self.folder / "new").write_text(json.dumps(what))
+        (self.folder / "new").replace(self.folder / "plan")
+
+    def started(self):
+        file = self.folder / "started"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def take_started(self):
+        names = [start["run"] for start in self.started()]
+        (self.folder / "started").unlink(missing_ok=True)
+        return names
+
+    def wait_until_waiting(self):
+        until((self.folder / "waiting").exists)
+        (self.folder / "waiting").unlink()
+        return psutil.Process(self.started()[-1]["pid"])
+
+
+def until(condition, seconds=60):
+    """A limit for what goes wrong only"""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "has not happened"
+        time.sleep(0.02)
+
+
+def until_ended(process):
+    try:
+        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    except AssertionError:
+        process.kill()
+        raise
+    except psutil.NoSuchProcess:  # between the two questions
+        pass
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch):
+    """Everything that a comparison starts or imports replaced, and the working folder an empty one"""
+    control = tmp_path / "control"
+    control.mkdir()
+    fakes = Fakes(control)
+    monkeypatch.setattr(runs, "LAUNCHER", fakes.launcher)
+    monkeypatch.setattr(command, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(zoo, "algorithms", lambda: ["s2ac", "sac", "sql", "discretesac", "tqc", "dqn"])
+    monkeypatch.setattr(zoo, "read_hyperparams", read_hyperparams)
+    monkeypatch.setattr(report, "write_report", lambda folder, results, settings: folder / "report.html")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return fakes
+
+
+def compare(*arguments, algos="s2ac sac", envs=BOX, seeds=1, n=10, folder="runs/c"):
+    line = f"--algos {algos} --envs {envs} --seeds {seeds} -n {n} --eval-episodes 3 -f {folder}".split()
+    return command.main([*line, *map(str, arguments)])
+
+
+def statuses(folder="runs/c"):
+    results = folders.read_results(Path(folder))
+    return {f"{result.algo} {result.env} {result.seed}": result.status for result in results}
+
+
+def tree(folder="runs/c"):
+    return {str(path): path.stat().st_mtime_ns for path in Path(folder).rglob("*")}
+
+
+# ---------------------------------------------------------------------- runs
+
+
+def test_all_finish_and_are_skipped_then(fakes, capsys, monkeypatch):
+    reports = []
+    monkeypatch.setattr(report, "write_report", lambda *arguments: reports.append(arguments) or Path("the report"))
+    assert compare("--n-jobs", 2, envs=f"{BOX} {SLASH}", seeds=2) == 0
+    first = fakes.take_started()
+    assert len(first) == 8 and {start.split()[2] for start in first[:4]} == {"0"}  # seed by seed
+    output = capsys.readouterr().out
+    assert "[8/8] " in output and "All runs are finished." in output and "Report: the report" in output
+
+    for algo in ("s2ac", "sac"):
+        for seed in (0, 1):
+            place = Path("runs/c", algo, f"Fake-Pendulum-v1_{seed + 1}")
+            assert (place / "Fake-Pendulum-v1.zip").is_file() and (place / "rl_model_5_steps.zip").is_file()
+            assert (place / "log.txt").read_text() == f"training {algo} Fake-Pendulum-v1 {seed}\n"
+            record = json.loads((place / "run.json").read_text())
+            assert (record["algo"], record["env"], record["seed"]) == (algo, SLASH, seed)
+            assert record["hyperparams"] == {"policy": "MlpPolicy", "learning_rate": 0.001}
+            assert 0 < record["seconds"] < 60 and record["versions"].keys() >= {"torch", "sb3_maxent", "python"}
+    assert list(Path("runs/c/unfinished").iterdir()) == []
+
+    folder, results, settings = reports[0]
+    assert folder == Path("runs/c") and len(results) == 8
+    for result in results:
+        assert result.status == "finished" and result.n_timesteps == 10
+        np.testing.assert_array_equal(result.steps, np.arange(1, 11))
+        np.testing.assert_array_equal(result.returns, np.full((10, 3), result.seed))
+    assert settings["command"].startswith("python -m sb3_maxent.compare --algos s2ac sac --envs")
+    assert settings["n_timesteps"] == 10 and settings["eval_freq"] == 1 and settings["eval_episodes"] == 3
+    assert settings["hyperparams"]["sac"][SLASH] == "policy: MlpPolicy, learning_rate: 0.001"
+
+    before = tree("runs/c/sac")
+    assert compare("--n-jobs", 2, envs=f"{BOX} {SLASH}", seeds=2) == 0
+    output = capsys.readouterr().out
+    assert "Finished already, skipped: 8 (s2ac on Pendulum-v1: seeds 0, 1; sac on Pendulum-v1: seeds 0, 1; s2ac on" in output
+    assert fakes.take_started() == [] and tree("runs/c/sac") == before
+
+
+def test_what_is_passed_to_the_training(fakes):
+    own, for_all = Path("own.yml"), Path("all.yml")
+    own.write_text("tau: 1")
+    for_all.write_text("gamma: 0.5")
+    assert compare("-conf", "sac=own.yml", "all.yml", "--hyperparams", "buffer_size:7", "sac=a:dict(b=1)", "a:2") == 0
+    s2ac, sac = (" ".join(start["arguments"]) for start in fakes.started())
+    copies = Path("runs/c/conf").resolve()
+    assert f"--conf-file {copies}/s2ac.yml --hyperparams buffer_size:7 a:2" in s2ac
+    assert f"--conf-file {copies}/sac.yml --hyperparams buffer_size:7 a:2 a:dict(b=1)" in sac  # rl_zoo3 takes the last
+    assert (copies / "s2ac.yml").read_text() == for_all.read_text() and (copies / "sac.yml").read_text() == own.read_text()
+    hyperparams = json.loads(Path("runs/c/sac/Pendulum-v1_1/run.json").read_text())["hyperparams"]
+    assert hyperparams == {"policy": "MlpPolicy", "learning_rate": 0.001, "tau": 1.0, "buffer_size": 7, "a": "dict(b=1)"}
+    for expected in (
+        "train --algo s2ac --env Pendulum-v1 --seed 0 --n-timesteps 10 --eval-freq 1 --eval-episodes 3",
+        "--num-threads 1",
+    ):
+        assert expected in s2ac
+    arguments = ["--save-freq", 4, "--num-threads", 2, "--device", "cpu", "--eval-freq", 5, "--gym-packages", "this"]
+    assert compare(*arguments, folder="other") == 0
+    last = " ".join(fakes.started()[-1]["arguments"])
+    assert "--save-freq 4" in last and "--num-threads 2 --device cpu" in last and "--eval-freq 5" in last
+    assert last.endswith("--gym-packages this")
+
+
+def test_adding_algorithms_environments_and_seeds(fakes):
+    assert compare(algos="s2ac", seeds=1) == 0
+    assert compare(algos="s2ac sac", seeds=2) == 0
+    assert sorted(fakes.take_started()) == [f"{algo} {BOX} {seed}" for algo in ("s2ac", "sac") for seed in (0, 1)]
+    # Hyperparameters of others, and what is no setting of a result
+    assert compare("--hyperparams", "sql=tau:0.5", "--n-jobs", 2, "--save-freq", 5, algos="sql", envs=SLASH) == 0
+    assert compare("--first-seed", 7, algos="s2ac") == 0
+    assert fakes.take_started() == ["sql Fake-Pendulum-v1 0", f"s2ac {BOX} 7"]
+    assert len(statuses()) == 6 and set(statuses().values()) == {"finished"}
+
+
+FAILURES = {
+    "fail": "exit status 3; the end of runs/c/failed/sac_Pendulum-v1_seed1.log:\n    training sac .*\n    the reason\n",
+    "late failure": "exit status 4",
+    "half": "it ended after 5 of 10 steps",
+    "no last evaluation": "its last evaluation is missing",
+    "no agent": "it left no agent",
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_failed_run_does_not_stop_the_others(fakes, capsys, what):
+    failing = f"sac {BOX} 1"
+    fakes.plan({failing: what})
+    assert compare(seeds=3) == 1
+    assert len(fakes.take_started()) == 6
+    output = capsys.readouterr().out
+    assert re.search(rf"\[4/6\] sac on Pendulum-v1, seed 1: failed: {FAILURES[what]}", output), output
+    assert "Failed: 1 (sac on Pendulum-v1: seed 1)" in output and "Report" in output
+    log = Path("runs/c/failed/sac_Pendulum-v1_seed1.log")
+    assert log.read_text().startswith(f"training {failing}\n")
+    assert statuses() == {
+        f"{a} {BOX} {s}": "failed" if (a, s) == ("sac", 1) else "finished" for s in range(3) for a in ("s2ac", "sac")
+    }
+    # What was trained stays, an attempt without anything does not
+    kept = list(Path("runs/c/unfinished").glob("*/sac/Pendulum-v1_1/rl_model_5_steps.zip"))
+    assert len(kept) == (what != "fail")
+    partial = next(result for result in folders.read_results(Path("runs/c")) if result.status == "failed")
+    assert len(partial.steps) == {"fail": 0, "late failure": 5, "half": 5, "no last evaluation": 9, "no agent": 10}[what]
+
+    fakes.plan({})
+    assert compare(seeds=3) == 0
+    assert fakes.take_started() == [failing]
+    assert set(statuses().values()) == {"finished"} and not log.exists()
+    assert [file.exists() for file in kept] == [True] * len(kept)
+
+
+PARENT = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_compare as tests
+from sb3_maxent import zoo
+from sb3_maxent.compare import __main__ as command, report, runs
+
+runs.LAUNCHER = {launcher!r}
+zoo.algorithms = lambda: ["s2ac", "sac"]
+zoo.read_hyperparams = tests.read_hyperparams
+report.write_report = lambda folder, results, settings: folder / "report.html"
+sys.exit(tests.compare(seeds=2))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_interrupted(fakes, capsys, number):
+    """One run finished, the second under way: by Ctrl-C in a terminal, a batch system, kill -9"""
+    fakes.plan({f"sac {BOX} 0": "wait"})
+    script = PARENT.format(tests=str(Path(__file__).parent), launcher=fakes.launcher)
+    parent = subprocess.Popen([sys.executable, "-c", script], text=True, stdout=subprocess.PIPE, start_new_session=True)
+    training = fakes.wait_until_waiting()
+    assert fakes.take_started() == [f"s2ac {BOX} 0", f"sac {BOX} 0"]
+    finished = tree("runs/c/s2ac")
+    os.killpg(parent.pid, number)  # as a terminal does: to all processes of the command
+    output = parent.communicate(timeout=60)[0]
+    until_ended(training)
+    assert parent.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    if number != signal.SIGKILL:
+        assert "Not finished: 3 (sac on Pendulum-v1: seeds 0, 1; s2ac on Pendulum-v1: seed 1)" in output
+        assert "the same command goes on" in output and "Report: runs/c/report.html" in output
+
+    (checkpoint,) = Path("runs/c").rglob("sac/Pendulum-v1_1/rl_model_5_steps.zip")
+    assert checkpoint.parts[:3] == ("runs", "c", "unfinished")
+    assert statuses() == {
+        f"s2ac {BOX} 0": "finished",
+        f"sac {BOX} 0": "unfinished",
+        f"s2ac {BOX} 1": "missing",
+        f"sac {BOX} 1": "missing",
+    }
+    assert [len(result.steps) for result in folders.read_results(Path("runs/c"))] == [10, 5, 0, 0]
+
+    fakes.plan({})
+    assert compare(seeds=2) == 0
+    output = capsys.readouterr().out
+    assert "Finished already, skipped: 1 (s2ac on Pendulum-v1: seed 0)" in output
+    assert f"Begun before, starts anew: sac on Pendulum-v1, seed 0; what it left is in {checkpoint.parents[2]}" in output
+    assert sorted(fakes.take_started()) == [f"s2ac {BOX} 1", f"sac {BOX} 0", f"sac {BOX} 1"]
+    assert tree("runs/c/s2ac/Pendulum-v1_1").items() <= finished.items() and checkpoint.exists()
+
+
+def a_run(folder, **arguments):
+    settings = {"n_timesteps": 10, "eval_freq": 1, "eval_episodes": 3, "num_threads": 1, "device": "cpu"}
+    return runs.Run(Path(folder).resolve(), "sac", BOX, 0, settings, {}, **arguments)
+
+
+def test_the_same_run_twice_at_a_time(fakes):
+    """By two commands, or by a dask worker that was taken for dead"""
+    assert compare(algos="s2ac") == 0
+    fakes.plan({f"sac {BOX} 0": "wait"})
+    outcomes = []
+    first = threading.Thread(target=lambda: outcomes.append(runs.train(a_run("runs/c", session="first"))))
+    runs.STOP.clear()
+    first.start()
+    try:
+        fakes.wait_until_waiting()
+        (attempt,) = Path("runs/c/unfinished").iterdir()
+        other = threading.Thread(target=lambda: outcomes.append(runs.train(a_run("runs/c", session="second"))))
+        # The second one is not to wait, the first one is
+        agent, steps = attempt / "sac" / "Pendulum-v1_1", np.arange(1, 11)
+        other.start()
+        fakes.wait_until_waiting()
+        place = Path("runs/c/sac/Pendulum-v1_1")
+        shutil.copytree(agent, place)  # a third one was first of all
+        np.savez(place / "evaluations", timesteps=steps, results=np.zeros((10, 3)))
+        before = tree(place)
+    finally:
+        fakes.plan({})
+        first.join()
+        other.join()
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 2
+    assert all("discarded" in outcome.message for outcome in outcomes)
+    assert tree(place) == before and list(Path("runs/c/unfinished").iterdir()) == []
+    assert runs.train(a_run("runs/c")).message == "by another process" and len(fakes.started()) == 3
+
+
+def test_progress(fakes):
+    assert compare(algos="s2ac", n=100, seeds=2) == 0
+    everything = [a_run("runs/c", session=session) for session in ("mine", "mine")]
+    assert command._under_way(everything) == 0
+    steps = [10, 20, 30]
+    for time_, session in (("1", "mine"), ("2", "other")):
+        folder = everything[0].training_folder(Path(f"runs/c/unfinished/sac_{BOX}_seed0_{time_}_{session}"))
+        folder.mkdir(parents=True)
+        np.savez(folder / "evaluations", timesteps=np.divide(steps, 10), results=np.zeros((3, 2)))
+        steps = [90]
+    assert command._under_way(everything[:1]) == pytest.approx(0.3)
+    (folder / "evaluations.npz").write_bytes(b"PK half a file")
+    assert command._under_way([a_run("runs/c", session="other")]) == 0
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+OTHER = {
+    "n_timesteps": ({"n": 20}, "n_timesteps is 10 there and 20 now"),
+    "eval_freq": (["--eval-freq", "3"], "eval_freq is 1 there and 3 now"),
+    "eval_episodes": (["--eval-episodes", "4"], "eval_episodes is 3 there and 4 now"),
+    "device": (["--device", "cuda"], "device is auto there and cuda now"),
+    "num_threads": (["--num-threads", "2"], "num_threads is 1 there and 2 now"),
+    "hyperparams": (
+        ["--hyperparams", "sac=learning_rate:0.1"],
+        "learning_rate of sac on Pendulum-v1 is 0.001 there and 0.1 now",
+    ),
+    "one more": (["--hyperparams", "tau:0.1"], "tau of s2ac on Pendulum-v1 is not set there and 0.1 now"),
+    "conf": (["-conf", "sac=own.yml"], "learning_rate of sac on Pendulum-v1 is 0.001 there and 0.5 now"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_folder_from_other_settings(fakes, capsys, name):
+    Path("own.yml").write_text("learning_rate: 0.5")
+    assert compare() == 0
+    before = tree()
+    arguments, message = OTHER[name]
+    status = compare(**arguments) if isinstance(arguments, dict) else compare(*arguments)
+    error = capsys.readouterr().err
+    assert status == 2 and message in error and "runs/c was made with other settings" in error and "-f" in error
+    assert ("sac on" in error) == ("sac on" in message) or name == "one more"
+    assert tree() == before and len(fakes.take_started()) == 2
+    assert compare("--hyperparams", "learning_rate:1e-3") == 0  # the same number
+
+
+def test_an_edited_conf_file(fakes, capsys):
+    Path("own.yml").write_text("tau: 0.5")
+    assert compare("-conf", "own.yml") == 0
+    Path("own.yml").write_text("tau: 0.25")
+    assert compare("-conf", "own.yml") == 2
+    assert "tau of s2ac on Pendulum-v1 is 0.5 there and 0.25 now" in capsys.readouterr().err
+    assert Path("runs/c/conf/sac.yml").read_text() == "tau: 0.5"
+
+
+BAD = {
+    "algorithm": ("--algos", ["sca"], "there is no algorithm 'sca', did you mean 'sac'"),
+    "environment": ("--envs", ["pendulum"], "there is no environment 'pendulum', did you mean 'Pendulum-v1'"),
+    "actions": ("--algos", ["dqn"], r"dqn on Pendulum-v1: its actions are Box(.*), but dqn needs Discrete"),
+    "discrete actions": ("--envs", ["CartPole-v1"], r"sac on CartPole-v1: its actions are Discrete(.*), but sac needs Box"),
+    "no hyperparameters": ("--algos", ["tqc"], "tqc on Pendulum-v1: Hyperparameters not found"),
+    "seeds": ("--seeds", ["0"], "--seeds must be at least 1, not 0"),
+    "first seed": ("--first-seed", ["-1"], "--first-seed must be at least 0, not -1"),
+    "steps": ("-n", ["0"], "--n-timesteps must be at least 1, not 0"),
+    "jobs": ("--n-jobs", ["0"], "--n-jobs must be at least 1, not 0"),
+    "evaluations": ("--eval-freq", ["11"], r"--eval-freq must be at most -n \(10\), not 11"),
+    "episodes": ("--eval-episodes", ["0"], "--eval-episodes must be at least 1, not 0"),
+    "threads": ("--num-threads", ["0"], "--num-threads must be at least 1, not 0"),
+    "checkpoints": ("--save-freq", ["-1"], "--save-freq must be at least 1, not -1"),
+    "conf": ("-conf", ["sac=no.yml"], "-conf sac=no.yml: there is no file no.yml"),
+    "conf of another": ("-conf", ["sql=own.yml"], "-conf sql=own.yml: 'sql' is not among --algos"),
+    "conf of nothing": ("-conf", ["s2ca=own.yml"], "-conf s2ca=own.yml: 's2ca' is no algorithm, did you mean 's2ac'"),
+    "two confs": ("-conf", ["own.yml", "sac=own.yml", "sac=own.yml"], "-conf sac=own.yml: there is another file for sac"),
+    "conf that can't be read": ("-conf", ["bad.yml"], "sac on Pendulum-v1, bad.yml: "),
+    "conf without steps": ("-conf", ["zero.yml"], "sac on .*: the hyperparameters have no n_timesteps and no policy, which"),
+    "hyperparameter of another": ("--hyperparams", ["sql=tau:1"], "--hyperparams sql=tau:1: 'sql' is not among --algos"),
+    "hyperparameter": ("--hyperparams", ["tau=1"], "--hyperparams tau=1: KEY:VALUE or ALGO=KEY:VALUE is needed"),
+    "expression": ("--hyperparams", ["tau:1 +"], r"--hyperparams tau:1 \+: '1 \+' is not a Python expression"),
+    "package": ("--gym-packages", ["no_package"], "--gym-packages no_package: No module named 'no_package'"),
+    "broken environment": ("--envs", ["Broken-v0"], "environment 'Broken-v0' can't be made: RuntimeError: no licence"),
+    "dask and jobs": ("--dask", ["tcp://127.0.0.1:1", "--n-jobs", "2"], "--n-jobs is for this machine"),
+    "no scheduler": ("--dask", ["tcp://127.0.0.1:1"], "--dask tcp://127.0.0.1:1: no dask scheduler answers there"),
+    "no address": ("--dask", ["where"], "--dask where: no dask scheduler answers there"),
+}
+
+
+def broken():
+    raise RuntimeError("no licence")
+
+
+gym.register("Broken-v0", broken)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(fakes, capsys, name, monkeypatch):
+    monkeypatch.setattr(command, "CONNECT_SECONDS", 0.5)
+    Path("own.yml").write_text("tau: 0.5")
+    Path("bad.yml").write_text("bad")
+    Path("zero.yml").write_text("policy: 0\nn_timesteps: 0")
+    option, values, message = BAD[name]
+    assert compare(option, *values) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert fakes.take_started() == [] and (not Path("runs").exists() or "scheduler" in message)
+
+
+def test_all_problems_at_once(fakes, capsys):
+    assert compare("--seeds", 0, "--hyperparams", "nonsense", algos="s2ca sac tqc", envs=f"{BOX} Pendlum-v1") == 2
+    error = capsys.readouterr().err
+    for message in ("--seeds", "nonsense", "'s2ca'", "'Pendlum-v1'", "tqc on Pendulum-v1"):
+        assert message in error
+
+
+def test_missing_arguments(capsys):
+    with pytest.raises(SystemExit) as status:
+        command.main(["--envs", BOX])
+    assert status.value.code == 2 and "missing: --algos, -n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["rliable.library", "distributed"])
+def test_missing_package(fakes, capsys, monkeypatch, module):
+    names = (module, "sb3_maxent.compare.report", "sb3_maxent.compare.statistics")
+    for name in names if module != "distributed" else names[:1]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert compare("--dask", "tcp://127.0.0.1:1") == 2
+    assert 'pip install "sb3_maxent[compare]"' in capsys.readouterr().err and fakes.take_started() == []
+
+
+def test_a_folder_of_something_else(fakes, capsys):
+    Path("logs/sac/Pendulum-v1_1").mkdir(parents=True)
+    assert compare(folder="logs") == 2
+    assert "no settings.json" in capsys.readouterr().err
+    Path("logs/settings.json").write_text('{"theirs": 1}')
+    assert compare(folder="logs") == 2
+    assert "not the settings file of a comparison" in capsys.readouterr().err
+    Path("file").write_text("")
+    assert compare(folder="file/runs") == 2 and compare(folder="file") == 2
+    assert "error: " in capsys.readouterr().err and fakes.take_started() == []
+
+
+def test_report_only(fakes, capsys, monkeypatch):
+    assert command.main(["--report-only", "-f", "nowhere"]) == 2
+    assert "there is no comparison in nowhere" in capsys.readouterr().err and not Path("nowhere").exists()
+    compare()
+    fakes.take_started()
+    reports = []
+    monkeypatch.setattr(report, "write_report", lambda *arguments: reports.append(arguments) or Path("the report"))
+    assert command.main(["--report-only", "-f", "runs/c"]) == 0
+    assert [result.status for result in reports[0][1]] == ["finished"] * 2 and fakes.take_started() == []
+
+
+def test_settings_name_no_paths(fakes, tmp_path):
+    conf = tmp_path / "own.yml"
+    conf.write_text("tau: 1")
+    assert compare("-conf", f"sac={conf}", folder=tmp_path / "folder") == 0
+    text = json.dumps(folders.report_settings(tmp_path / "folder"))
+    assert "sac=own.yml" in text and str(tmp_path) not in text
+
+
+# ---------------------------------------------------------------------- a full disk
+
+
+def test_a_run_that_says_the_disk_is_full(fakes, capsys):
+    fakes.plan({f"sac {BOX} 0": "says disk full"})
+    assert compare(seeds=3) == 1
+    assert fakes.take_started() == [f"s2ac {BOX} 0", f"sac {BOX} 0"]  # the others would fail as well
+    output = capsys.readouterr().out
+    assert "The disk is full." in output and "Failed: 1 (sac on" in output and "Not finished: 4" in output
+    assert statuses()[f"s2ac {BOX} 0"] == "finished"
+    fakes.plan({})
+    assert compare(seeds=3) == 0
+
+
+@contextmanager
+def small_disk(folder):
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no small file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(fakes, tmp_path, capsys):
+    fakes.plan({f"sac {BOX} 0": "disk full"})
+    with small_disk(tmp_path / "disk") as disk:
+        folder = disk / "c"
+        assert compare(seeds=2, folder=folder) == 1
+        assert fakes.take_started() == [f"s2ac {BOX} 0", f"sac {BOX} 0"]
+        output = capsys.readouterr().out
+        assert "Warning: only 2 MB are free for 4 runs" in output and "The disk is full." in output
+        assert statuses(folder)[f"s2ac {BOX} 0"] == "finished"
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free))
+        assert compare(seeds=2, folder=folder) == 1
+        assert "No space left on device" in capsys.readouterr().err
+        (disk / "filler").unlink()
+        for big in disk.rglob("big"):
+            big.unlink()
+        fakes.plan({})
+        assert compare(seeds=2, folder=folder) == 0
+
+
+# ---------------------------------------------------------------------- dask
+
+
+class Cluster:
+    """A scheduler and workers, each a process of its own as on a cluster"""
+
+    def __init__(self, fakes, folder):
+        self.preload = folder / "preload.py"
+        self.preload.write_text(f"from sb3_maxent.compare import runs\nruns.LAUNCHER = {fakes.launcher!r}\n")
+        self.folder, self.processes, self.scheduler_file = folder, [], folder / "scheduler.json"
+        self.start("scheduler", "--no-dashboard", "--port", "0", "--host", "127.0.0.1")
+        until(self.scheduler_file.exists)
+        self.address = json.loads(self.scheduler_file.read_text())["address"]
+
+    def start(self, *arguments):
+        line = [sys.executable, "-m", "dask", *arguments, "--scheduler-file", self.scheduler_file]
+        with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
+            self.processes.append(psutil.Popen(list(map(str, line)), stdout=log, stderr=log, cwd=self.folder))
+        return self.processes[-1]
+
+    def start_worker(self):
+        no_dashboard = ("--no-nanny", "--no-dashboard")
+        return self.start("worker", *no_dashboard, "--nthreads", "1", "--preload", self.preload, "--host", "127.0.0.1")
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(fakes, tmp_path):
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(fakes, tmp_path / "cluster")
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def during(action):
+    """Do something beside the test, and tell what went wrong in the end"""
+    results = []
+
+    def act():
+        try:
+            results.append(action())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return types.SimpleNamespace(join=thread.join, results=results)
+
+
+def test_dask(fakes, cluster, capsys, monkeypatch):
+    """Two workers, one killed in the middle of a run; Ctrl-C; all workers lost; the scheduler lost"""
+    workers = [cluster.start_worker(), cluster.start_worker()]
+    waiting = f"sac {BOX} 0"
+    fakes.plan({waiting: "wait"})
+
+    def kill_a_worker():
+        training = fakes.wait_until_waiting()
+        worker = training.parent()
+        assert worker in workers
+        worker.kill()
+        fakes.plan({})
+        until_ended(training)  # with its worker
+        return worker
+
+    killing = during(kill_a_worker)
+    assert compare("--dask", cluster.address, seeds=3) == 0
+    killing.join()
+    (killed,) = killing.results
+    assert isinstance(killed, psutil.Process), killed
+    started = fakes.take_started()
+    assert len(started) == 7 and started.count(waiting) == 2
+    assert set(statuses().values()) == {"finished"} and len(statuses()) == 6
+    assert "All runs are finished." in capsys.readouterr().out
+    assert cluster.address not in Path("runs/c/settings.json").read_text()
+
+    fakes.plan({f"s2ac {BOX} 4": "wait"})
+
+    def interrupt():
+        training = fakes.wait_until_waiting()
+        os.kill(os.getpid(), signal.SIGINT)
+        until_ended(training)  # the worker has seen to it
+
+    interrupting = during(interrupt)
+    assert compare("--dask", cluster.address, "--first-seed", 4, algos="s2ac") == 130
+    interrupting.join()
+    assert interrupting.results == [None]
+    assert statuses()[f"s2ac {BOX} 4"] == "unfinished"
+
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0.5)
+    (worker,) = (worker for worker in workers if worker != killed)
+
+    def kill_the_worker():
+        fakes.wait_until_waiting()
+        worker.kill()
+
+    killing = during(kill_the_worker)
+    assert compare("--dask", cluster.scheduler_file, "--first-seed", 4, algos="s2ac") == 1
+    killing.join()
+    assert "The scheduler has had no worker for 0.5 seconds" in capsys.readouterr().out
+
+    cluster.start_worker()
+
+    def kill_the_scheduler():
+        training = fakes.wait_until_waiting()
+        cluster.processes[0].kill()
+        until_ended(training)
+
+    killing = during(kill_the_scheduler)
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", 60)
+    assert compare("--dask", cluster.address, "--first-seed", 4, algos="s2ac") == 1
+    killing.join()
+    assert killing.results == [None] and "interrupted: the scheduler has gone" in capsys.readouterr().out
+
+
+def test_a_run_that_takes_its_workers_down(fakes, tmp_path, capsys, monkeypatch):
+    """Dask gives up such a run, here at its first worker. joblib's backend for dask would wait for ever"""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    cluster = Cluster(fakes, tmp_path)
+    try:
+        for _ in range(2):
+            cluster.start_worker()
+        fakes.plan({f"s2ac {BOX} 0": "wait"})
+        killing = during(lambda: fakes.wait_until_waiting().parent().kill())
+        assert compare("--dask", cluster.address, seeds=2) == 1
+        killing.join()
+    finally:
+        cluster.stop()
+    # It blames the next run that the worker was given, too
+    found = statuses()
+    assert found[f"s2ac {BOX} 0"] == "failed" and list(found.values()).count("finished") >= 2, found
+    output = capsys.readouterr().out
+    assert "s2ac on Pendulum-v1, seed 0: failed: KilledWorker: " in output and "Failed: " in output
+    assert "KilledWorker" in Path("runs/c/failed/s2ac_Pendulum-v1_seed0.log").read_text()
+
+
+# ---------------------------------------------------------------------- the zoo's own training
+
+
+def python(*arguments, **kwargs):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return psutil.Popen([sys.executable, *map(str, arguments)], env=environment, **pipes, **kwargs)
+
+
+# An environment of a user's own, that stops in the middle of SAC's training
+GATE = """
+import sys, time
+from pathlib import Path
+import gymnasium
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+
+class Gate(PendulumEnv):
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        while self.steps == 600 and "sac" in sys.argv and Path("gate").exists():
+            time.sleep(0.02)
+        return super().step(action)
+
+gymnasium.register("Gate-v0", Gate, max_episode_steps=200)
+"""
+CONF = "Gate-v0: {n_timesteps: 1, policy: MlpPolicy, learning_starts: 100, train_freq: 200, gradient_steps: 1, batch_size: 16}"
+REAL = ["--algos", "s2ac", "sac", "--envs", "Gate-v0", "--seeds", "1", "-n", "1000", "--eval-episodes", "1", "-f", "c"]
+REAL += ["--eval-freq", "500", "--save-freq", "200", "--gym-packages", "gate", "-conf", "own.yml"]
+REAL += ["--hyperparams", "sac=buffer_size:1000"]
+
+
+def test_the_zoos_training_killed_and_resumed(tmp_path):
+    (tmp_path / "gate.py").write_text(GATE)
+    (tmp_path / "own.yml").write_text(CONF)
+    (tmp_path / "gate").touch()
+    parent = python("-m", "sb3_maxent.compare", *REAL, cwd=tmp_path)
+    checkpoints = tmp_path / "c" / "unfinished"
+    until(lambda: [*checkpoints.glob("sac*/sac/Gate-v0_1/rl_model_400_steps.zip")] or parent.poll() is not None, 300)
+    assert parent.poll() is None, parent.communicate()[0]
+    (training,) = parent.children(recursive=True)
+    parent.kill()
+    output = parent.communicate()[0]
+    until_ended(training)
+    before = tree(tmp_path / "c" / "s2ac")
+    assert any("Gate-v0_1/Gate-v0.zip" in path for path in before), output
+    (left,) = checkpoints.glob("*/sac/Gate-v0_1")
+    assert (left / "rl_model_400_steps.zip").is_file() and not (left / "Gate-v0.zip").exists()
+
+    (tmp_path / "gate").unlink()
+    parent = python("-m", "sb3_maxent.compare", *REAL, cwd=tmp_path)
+    output = parent.communicate()[0]
+    assert parent.returncode == 0, output
+    assert "skipped: 1 (s2ac on Gate-v0: seed 0)" in output and "starts anew: sac on Gate-v0, seed 0" in output
+    assert tree(tmp_path / "c" / "s2ac") == before and left.is_dir()
+    assert (tmp_path / "c" / "report.html").is_file() and "Report: c/report.html" in output
+    for algo in ("s2ac", "sac"):
+        place = tmp_path / "c" / algo / "Gate-v0_1"
+        record = json.loads((place / "run.json").read_text())
+        assert record["num_timesteps"] == 1000 and record["hyperparams"]["batch_size"] == 16
+        assert ("buffer_size" in record["hyperparams"]) == (algo == "sac") and record["seconds"] > 0
+        assert "sb3_maxent.zoo train" in (place / "Gate-v0" / "command.txt").read_text()
+        with np.load(place / "evaluations.npz") as evaluations:
+            assert evaluations["timesteps"].tolist() == [500, 1000]
+
+    enjoy = [
+        "--algo",
+        "sac",
+        "--env",
+        "Gate-v0",
+        "--gym-packages",
+        "gate",
+        "--exp-id",
+        "1",
+        "-f",
+        "c",
+        "--no-render",
+        "-n",
+        "200",
+    ]
+    enjoying = python("-m", "sb3_maxent.zoo", "enjoy", *enjoy, cwd=tmp_path)
+    output = enjoying.communicate()[0]
+    assert enjoying.returncode == 0 and "Mean reward: " in output, output
+
+
+KINDS = """
+import json
+import gymnasium as gym
+from gymnasium import spaces
+from sb3_maxent import zoo
+zoo.register()
+from rl_zoo3 import ALGOS
+
+class Env(gym.Env):
+    observation_space = spaces.Box(-1, 1, (2,))
+
+kinds = [spaces.Box(-1, 1, (2,)), spaces.Discrete(2), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)]
+taken = {}
+for algo, algorithm in ALGOS.items():
+    for space in kinds:
+        Env.action_space = space
+        policy = "MlpLstmPolicy" if algo == "ppo_lstm" else "MlpPolicy"
+        try:
+            algorithm(policy, Env(), **({} if algo == "ars" else {"_init_setup_model": False}))
+        except AssertionError as error:
+            assert "supports" in str(error), error
+        else:
+            taken.setdefault(algo, []).append(type(space).__name__)
+print(json.dumps(taken))
+"""
+
+
+def test_kinds_of_action():
+    """What is refused before it starts is what the algorithms refuse"""
+    process = python("-c", KINDS)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    taken = json.loads(output.splitlines()[-1])
+    everything = ["Box", "Discrete", "MultiDiscrete", "MultiBinary"]
+    assert plan.ACTIONS.keys() <= taken.keys()
+    for algo, names in taken.items():
+        expected = [space.__name__ for space in plan.ACTIONS[algo]] if algo in plan.ACTIONS else everything
+        assert names == expected, algo
