@@ -217,7 +217,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
         self.target_entropy = float(self.target_entropy)
         self._setup_ent_coef()
-        self._tell_policy(self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp())
+        self._tell_policy(self._current_ent_coef)
 
     def _setup_ent_coef(self) -> None:
         """Create the temperature: a loose tensor, which SB3 restores in place on loading."""
@@ -251,6 +251,11 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         else:
             raise ValueError(f"{expected}, not {self.ent_coef!r}")
         self.ent_coef_tensor = th.tensor(self._scheduled_ent_coef(), device=self.device)
+
+    @property
+    def _current_ent_coef(self) -> th.Tensor:
+        """The temperature without gradient, as ``_soft_value`` and ``_actor_loss`` are given it in a gradient step."""
+        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
 
     def _tell_policy(self, ent_coef: th.Tensor) -> None:
         """
@@ -302,7 +307,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
             # With n-step returns the discount is gamma^n, less where an episode ended before
             discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
-            ent_coef = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+            ent_coef = self._current_ent_coef
             metrics["ent_coef"].append(ent_coef)
             self._tell_policy(ent_coef)
 
