@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow check format doc clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -22,11 +22,15 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/black .
 
+doc: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python >= 3.10 is needed: make PYTHON=python3.x"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo,box2d,mujoco,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo,compare,box2d,mujoco,docs,test]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo *.egg-info
+	rm -rf .venv build dist demo docs/_build *.egg-info

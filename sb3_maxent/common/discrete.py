@@ -97,7 +97,7 @@ class CategoricalHeads(nn.Module):
         """
         :param log_probs: (B, A) log-probabilities
         :param deterministic: whether to take the mode of each component instead of a sample
-        :return: (B, *action_space.shape) actions of the action space, int64
+        :return: ``(B, *action_space.shape)`` actions of the action space, int64
         """
         parts = log_probs.split(self.nvec, dim=1)
         if deterministic:

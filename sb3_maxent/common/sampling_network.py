@@ -124,7 +124,7 @@ class SamplingNetwork(BasePolicy):
         :param ent_coef: the temperature alpha
         :param n_updated: samples of the network for each state that are moved, >= 1
         :param n_fixed: samples where the gradients are taken, >= 1
-        :param kernel_bandwidth: see :func:`~sb3_maxent.functional.kernels.bandwidth`
+        :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
         :return: the loss (scalar)
         """
         noise = self.draw_noise(len(features), n_updated + n_fixed)

@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sb3_maxent.compare.folder import differences, read_results, read_settings, report_settings
+from sb3_maxent.compare.folder import differences, read_results, read_settings, report_settings, traces
 from sb3_maxent.compare.plan import parse, plan
 from sb3_maxent.compare.runs import DISK_FULL, STOP, Outcome, Run, read_evaluations, shown, train, write, write_json
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = make(todo, at_a_time, pool, client) if pool else 0
         results, settings = read_results(arguments.folder), report_settings(arguments.folder)
         print(f"Report: {write_report(arguments.folder, results, settings)}")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _complain(f"{error}\n{GO_ON}", 1)
     except KeyboardInterrupt:
         return 130
@@ -96,11 +96,12 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
         raise ValueError(
             f"{folder} was made with other settings:\n  {what}\nChoose another folder by -f, or go back to those."
         )
+    settings = _settings(arguments, argv, everything)
     folder.mkdir(parents=True, exist_ok=True)
     for copy, source in conf_copies.items():
         copy.parent.mkdir(exist_ok=True)
         write(copy, source.read_text())
-    write_json(folder / "settings.json", _settings(arguments, argv, everything))
+    write_json(folder / "settings.json", settings)
 
     todo = [run for run in everything if not run.place.exists()]
     print(f"{len(everything)} runs of {arguments.n_timesteps} steps in {folder}")
@@ -129,13 +130,15 @@ def _settings(arguments: Namespace, argv: Sequence[str], everything: Sequence[Ru
     :param everything: the runs that are asked for
     :return: what is kept in the folder; of paths and addresses only what is the same on other machines
     """
-    words = [re.sub(r"^([\w.-]+=)?/.*/", r"\1", word.replace(arguments.dask or "\0", "ADDRESS")) for word in argv]
+    words = ["ADDRESS" if word == arguments.dask else re.sub(r"(?<![\w.-])/[^\s'\",=]*/(?=[^/])", "", word) for word in argv]
+    asked = [[run.algo, run.env, run.seed] for run in everything]
     return {
         "command": shlex.join(["python", "-m", "sb3_maxent.compare", *words]),
         **everything[0].settings,
         "seeds": f"{everything[0].seed} to {everything[-1].seed}",
         "n_jobs": "dask" if arguments.dask else arguments.n_jobs or 1,
-        "runs": [[run.algo, run.env, run.seed] for run in everything],
+        # What an earlier command left unfinished does not vanish from the report because this one asks for less
+        "runs": [*asked, *(run for run in traces(arguments.folder) if run not in asked)],
     }
 
 

@@ -46,8 +46,29 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
     """
     :param folder: the comparison's
     :return: what the ``run.json`` of each finished run holds
+    :raises ValueError: if one can't be read
     """
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/*/run.json"))]
+    records = []
+    for file in sorted(folder.glob("*/*/run.json")):
+        try:
+            records.append(json.loads(file.read_text()))
+        except ValueError as error:
+            raise ValueError(f"{file} can't be read ({error}): move its folder away to have the run made again") from error
+    return records
+
+
+def traces(folder: Path) -> list[list[Any]]:
+    """
+    :param folder: the comparison's
+    :return: algorithm, environment and seed of the runs of earlier commands that failed or were interrupted
+    :raises ValueError: if the folder is something else's
+    """
+    before = read_settings(folder)
+    if before is None:
+        return []
+    shared = {name: before[name] for name in SHARED}
+    runs = [Run(folder, algo, env, seed, shared, {}) for algo, env, seed in before["runs"]]
+    return [[run.algo, run.env, run.seed] for run in runs if run.log.exists() or run.attempts()]
 
 
 def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
@@ -61,8 +82,8 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
     :raises ValueError: if the folder is something else's
     """
     before = read_settings(folder)
-    if before is None:
-        return []
+    if before is None or not (finished_runs(folder) or any(folder.glob("unfinished/*"))):
+        return []  # nothing was trained, so that a mistake in the first command can be mended
     now = runs[0].settings
     lines = [f"{name} is {before[name]} there and {now[name]} now" for name in SHARED if before[name] != now[name]]
     hyperparams = {(run.algo, run.env): run.hyperparams for run in runs}
@@ -86,23 +107,23 @@ def read_results(folder: Path) -> list[Result]:
         raise ValueError(f"there is no comparison in {folder}")
     shared = {name: settings[name] for name in SHARED}
     asked = {(algo, env, seed): Run(folder, algo, env, seed, shared, {}) for algo, env, seed in settings["runs"]}
-    seconds = {}
+    records = {}
     for finished in finished_runs(folder):
         key = finished["algo"], finished["env"], finished["seed"]
         asked.setdefault(key, Run(folder, *key, shared, {}))
-        seconds[key] = finished["seconds"]
-    return [_result(run, seconds.get(key)) for key, run in asked.items()]
+        records[key] = finished
+    return [_result(run, records.get(key)) for key, run in asked.items()]
 
 
-def _result(run: Run, seconds: float | None) -> Result:
+def _result(run: Run, record: dict[str, Any] | None) -> Result:
     """
     :param run: which
-    :param seconds: how long it took, if it is finished
+    :param record: its ``run.json``, if it is finished
     :return: what it left behind
     """
     common = (run.algo, run.env, run.seed, run.settings["n_timesteps"])
-    if seconds is not None:
-        return Result(*common, "finished", *read_evaluations(run.place), seconds)
+    if record is not None:
+        return Result(*common, "finished", *read_evaluations(run.place), record["seconds"], record["num_timesteps"])
     attempts = run.attempts()
     evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
     status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"

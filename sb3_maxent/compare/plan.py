@@ -5,6 +5,7 @@ The command line of a comparison and the runs it asks for. What can be known to 
 import argparse
 import ast
 import difflib
+import hashlib
 import importlib
 import json
 import re
@@ -40,6 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(
         prog="python -m sb3_maxent.compare",
+        allow_abbrev=False,  # --seed, which is the seed in the zoo, is not --seeds
         description="Trains algorithms on environments with several seeds, each run as the RL Zoo trains it, and writes a "
         "report. The same command goes on after an interruption; more algorithms, environments, or seeds can be added.",
     )
@@ -116,7 +118,11 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
     settings = {name: getattr(arguments, name) for name in SHARED}
     session = uuid.uuid4().hex[:8]
     files = {algo: Path(file) for algo, file in conf.items() if Path(file).is_file()}
-    copies = {algo: folder / "conf" / f"{algo}{file.suffix}" for algo, file in files.items()}
+    # Each content has a name of its own: two commands on one folder may have different files
+    copies = {
+        algo: folder / "conf" / f"{algo}_{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}{file.suffix}"
+        for algo, file in files.items()
+    }
     extra = {algo: _extra(arguments, {**conf, **copies}.get(algo), overrides[algo]) for algo in arguments.algos}
     runs = [
         Run(folder, algo, env, seed, settings, hyperparams[algo, env], extra[algo], session)
@@ -143,8 +149,8 @@ def _missing_packages(arguments: argparse.Namespace) -> Iterable[str]:
     for module in arguments.gym_packages:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            yield f"--gym-packages {module}: {error}"
+        except Exception as error:  # of the user's own code
+            yield f"--gym-packages {module}: {type(error).__name__}: {error}"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

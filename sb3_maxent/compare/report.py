@@ -329,7 +329,9 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
         timed = [run for run in asked[algo] if run.status == "finished" and run.seconds]
         if timed:
             row.append(_duration(float(np.median([run.seconds for run in timed if run.seconds]))))
-            row.append(f"{np.median([run.n_timesteps / run.seconds for run in timed if run.seconds]):,.0f}")
+            row.append(
+                f"{np.median([(run.num_timesteps or run.n_timesteps) / run.seconds for run in timed if run.seconds]):,.0f}"
+            )
         else:
             row += [NONE, NONE]
         rows.append(row)

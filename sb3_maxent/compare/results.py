@@ -19,6 +19,8 @@ class Result:
     :param steps: (E,) environment steps at which the agent was evaluated, increasing; E may be 0
     :param returns: (E, K) undiscounted returns of the K episodes of each evaluation
     :param seconds: wall-clock time of the run, ``None`` where it did not finish
+    :param num_timesteps: environment steps that it took in that time (PPO takes whole rollouts, so more than it was asked),
+        ``None`` where that is not known
     """
 
     algo: str
@@ -29,3 +31,4 @@ class Result:
     steps: np.ndarray
     returns: np.ndarray
     seconds: float | None = None
+    num_timesteps: int | None = None

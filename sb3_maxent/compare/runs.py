@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -88,13 +89,12 @@ class Run:
         """
         return attempt / self.algo / f"{self.env_name}_1"
 
-    def attempts(self, session: str = "") -> list[Path]:
+    def attempts(self) -> list[Path]:
         """
-        :param session: only those of this session
         :return: folders of the run in ``unfinished/``, the oldest first
         """
         folders = self.folder.glob("unfinished/*")
-        return sorted(f for f in folders if f.name.startswith(f"{self.name}_") and f.name.endswith(session))
+        return sorted(path for path in folders if path.name.startswith(f"{self.name}_"))
 
     def command(self, folder: Path) -> list[str]:
         """
@@ -187,7 +187,7 @@ def _train(run: Run, abandoned: Callable[[], bool]) -> Outcome:
         return Outcome("interrupted")
 
     folder = run.training_folder(attempt)
-    problem, data = _check(run, folder) if status == 0 else (f"exit status {status}", {})
+    problem, data = _check(run, folder) if status == 0 else (_ended(status), {})
     if problem:
         return _failed(run, attempt, problem)
     # Without the start of Python, by SB3's own record of when learning began
@@ -217,6 +217,17 @@ def _check(run: Run, folder: Path) -> tuple[str, dict[str, Any]]:
     if len(steps) == 0 or steps[-1] + max(eval_freq // n_envs, 1) * n_envs <= data["num_timesteps"]:
         return "its last evaluation is missing", data
     return "", data
+
+
+def _ended(status: int) -> str:
+    """
+    :param status: exit status of a process, other than 0
+    :return: in words
+    """
+    if status > 0:
+        return f"exit status {status}"
+    hint = " (which the system sends where memory runs out)" if status == -signal.SIGKILL else ""
+    return f"killed by signal {-status}{hint}"
 
 
 def _failed(run: Run, attempt: Path, problem: str) -> Outcome:

@@ -81,7 +81,7 @@ def stein_direction(
     :param sources: (B, M, d) where the gradients were taken; may be the particles themselves
     :param gradients: (B, M, d) gradients at the sources, see :func:`energy_gradient`
     :param ent_coef: the temperature alpha
-    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.kernels.bandwidth`
+    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
     :return: (B, N, d)
     """
     assert sources.shape == gradients.shape, (sources.shape, gradients.shape)
@@ -101,7 +101,7 @@ def svgd_step(
     :param particles: (B, N, d)
     :param scores: (B, N, d) gradients of the log-density at the particles
     :param step_size: eps
-    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.kernels.bandwidth`
+    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
     :return: (B, N, d)
     """
     return particles + step_size * stein_direction(particles, particles, scores, kernel_bandwidth=kernel_bandwidth)

@@ -127,7 +127,7 @@ def optimal_moments(q_function: ActionFunction, alpha: float, d: int, n: int = 1
 
 def histogram_kl(actions: np.ndarray, log_density: ActionFunction, bins: int = 20, nodes_per_bin: int = 8) -> float:
     """
-    KL divergence of the histogram of some actions from the exact probabilities of its cells.
+    KL divergence of the histogram of some actions from the exact probabilities of its cells::
 
         KL = sum_c p_c log(p_c / P_c),   p_c = (actions in cell c) / n,   P_c = integral over cell c of exp(log_density)
 
@@ -222,7 +222,7 @@ def gaussian_mixture_log_density(x: np.ndarray, weights: np.ndarray, means: np.n
 
 def gaussian_mixture_score(x: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """
-    Score of a Gaussian mixture,
+    Score of a Gaussian mixture::
 
         grad log p(x) = -sum_k r_k(x) Sigma_k^-1 (x - mu_k),   r_k(x) = w_k N(x; mu_k, Sigma_k) / p(x)
 

@@ -32,7 +32,7 @@ def rbf_kernel(x: np.ndarray, y: np.ndarray, h: float) -> float:
 
 def svgd_direction(particles: np.ndarray, scores: np.ndarray, h: float) -> np.ndarray:
     """
-    The Stein direction, attraction plus repulsion:
+    The Stein direction, attraction plus repulsion::
 
         phi_i = 1/N sum_j [ k_ij s_j + k_ij (u_i - u_j) / h ]
 
@@ -75,7 +75,7 @@ def log_density_change(
     normalizer: float | None = None,
 ) -> np.ndarray:
     """
-    Change of the particles' log-density in one step, to first order in eps and in closed form:
+    Change of the particles' log-density in one step, to first order in eps and in closed form::
 
         log q <- log q - eps tr_i
         tr_i = 1/N' sum_{j != i} k_ij / h [ -(u_i - u_j).s_j + d - |u_i - u_j|^2 / h ]  (+ 1/N tr Hess log p(u_i))

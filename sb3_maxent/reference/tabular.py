@@ -1,10 +1,10 @@
 """
 Exact solutions of finite soft MDPs.
 
-Everywhere: S states, A actions, ``transitions`` (S, A, S) with P(s'|s,a), ``rewards`` (S, A) with R(s,a), ``gamma`` the
-discount in [0, 1), ``alpha`` the temperature (``ent_coef``) in [0, inf), where 0 gives the ordinary MDP; Q and V in units of
-return, entropies in nats. ``terminal`` (S,) marks states in which an episode ends: V is 0 there whatever ``transitions`` and
-``rewards`` say, their row of Q is 0 and of a policy uniform.
+Everywhere: S states, A actions, ``transitions`` (S, A, S) with ``P(s'|s,a)``, ``rewards`` (S, A) with ``R(s,a)``, ``gamma``
+the discount in [0, 1), ``alpha`` the temperature (``ent_coef``) in [0, inf), where 0 gives the ordinary MDP; Q and V in units
+of return, entropies in nats. ``terminal`` (S,) marks states in which an episode ends: V is 0 there whatever ``transitions``
+and ``rewards`` say, their row of Q is 0 and of a policy uniform.
 
 The entropy of the first action is no part of Q (Equations 2 and 3 of https://arxiv.org/abs/1801.01290). Bad arguments raise a
 ``ValueError`` that names the argument.
@@ -188,7 +188,7 @@ def soft_policy_evaluation(
     terminal: np.ndarray | None = None,
 ) -> np.ndarray:
     """
-    Q of a policy, exactly: one linear solve, no iteration.
+    Q of a policy, exactly: one linear solve, no iteration::
 
         V = sum_a pi(a|.) R(.,a) + alpha H(pi) + gamma P_pi V        solved for V, with P_pi = sum_a pi(a|s) P(s'|s,a)
         Q(s,a) = R(s,a) + gamma sum_s' P(s'|s,a) V(s')
@@ -270,7 +270,7 @@ def munchausen_value_iteration(
     max_iterations: int = 100_000,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Munchausen value iteration: with ``pi = softmax(Q / alpha)`` and ``V = alpha log sum_a exp(Q / alpha)`` repeat
+    Munchausen value iteration: with ``pi = softmax(Q / alpha)`` and ``V = alpha log sum_a exp(Q / alpha)`` repeat::
 
         Q(s,a) <- R(s,a) + c clip(alpha log pi(a|s), l0, 0) + gamma sum_s' P(s'|s,a) V(s')
 

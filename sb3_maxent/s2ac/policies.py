@@ -92,7 +92,7 @@ class S2ACActor(BasePolicy):
 class S2ACPolicy(MaxEntPolicy):
     """
     Policy class for S2AC: critics, whose particles are the actions, and what the particles start from. The parameters from
-    ``learned_start`` on are set by :class:`~sb3_maxent.s2ac.S2AC`, which documents them.
+    ``learned_start`` on are set by :class:`~sb3_maxent.S2AC`, which documents them.
 
     :param observation_space: Observation space
     :param action_space: Action space

@@ -76,7 +76,7 @@ class S2AC(MaxEntAlgorithm):
     :param max_step_ratio: bound on ``eps |grad phi|`` in (0, 1): where the kernel's part of the Jacobian is larger, eps is
         made smaller for that state. ``None`` for none, as in the paper; the density means nothing where the ratio reaches
         1. (The Hessian of Q is not in it: with a sharp smooth Q and a narrow kernel steps may fold all the same.)
-    :param kernel_bandwidth: squared bandwidth h of the kernel exp(-|x - x'|^2 / (2 h)) between particles: ``"median"`` or
+    :param kernel_bandwidth: squared bandwidth h of the kernel ``exp(-|x - x'|^2 / (2 h))`` between particles: ``"median"`` or
         ``"mean"`` of the squared distances / (2 log(N + 1)), state by state, or a number in [1e-4, 1e4]
     :param precondition: whether the particles move in the units of their start, ``x = (u - mean) / std``, which makes eps and
         a bandwidth that is a number independent of the scale of Q and of actions. Deviation from the paper, where

@@ -83,7 +83,7 @@ class Particles(NamedTuple):
 class SteinSampler:
     """
     SVGD from a truncated Gaussian, ``n_svgd_steps`` times ``x <- x + eps phi(x)``, with the density by the change of
-    variables (https://arxiv.org/abs/2405.00987, Section 3). All parameters are those of :class:`~sb3_maxent.s2ac.S2AC`.
+    variables (https://arxiv.org/abs/2405.00987, Section 3). All parameters are those of :class:`~sb3_maxent.S2AC`.
 
     With ``precondition`` the particles move in the units of their start, ``x = (u - mean) / std``, otherwise in u.
 

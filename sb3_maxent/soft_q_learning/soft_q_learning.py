@@ -99,7 +99,7 @@ class SoftQLearning(MaxEntAlgorithm):
         the action's.
     :param n_kernel_particles: ``Box``: samples of the network for each state in the Stein gradient, in [2, inf)
     :param kernel_update_ratio: ``Box``: share of them that is updated, in (0, 1); the gradients of Q are taken at the others
-    :param kernel_bandwidth: ``Box``: squared bandwidth h of the kernel exp(-|u - u'|^2 / (2 h)) between actions before
+    :param kernel_bandwidth: ``Box``: squared bandwidth h of the kernel ``exp(-|u - u'|^2 / (2 h))`` between actions before
         tanh: ``"median"`` or ``"mean"`` of the squared distances / (2 log(M + 1)), state by state, or a number > 0
     :param munchausen_coef: discrete actions: weight of the clipped alpha log pi(a|s) that is added to the reward, in [0, 1);
         2007.14430 has 0.9 with alpha = 0.03, for rewards in [-1, 1]

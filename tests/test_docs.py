@@ -1,0 +1,291 @@
+"""
+Every code block of the README and of the documentation is run, in the order of its page, with small numbers; links lead
+somewhere.
+
+Training is cut short by docs_shell/sitecustomize.py, commands get the arguments of ``SMALL``. They run in a copy of the
+folders that they use, never in the checkout.
+"""
+
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SHELL = Path(__file__).with_name("docs_shell")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    if "_build" not in path.parts
+}
+FOLDERS = ("examples", "benchmarks", "hyperparams")
+
+# Blocks that are run, those that are no commands, and directives that don't hold code
+RUN = {"python", "bash"}
+NO_COMMANDS = {"text", "none", "yaml"}
+DIRECTIVES = {"{toctree}", "{eval-rst}", "{include}", "{literalinclude}"}
+
+# Commands that can't be run here, why, and where they are
+NOT_RUN = {
+    "make demo": "sets up an environment of its own; its script is run by tests/test_examples.py",
+    "make test": "runs this; .ci/run runs it in a fresh clone",
+    'pip install -c constraints.txt ".[zoo]"': "downloads; .ci/run installs the wheel with this extra in an empty environment",
+    "tensorboard --logdir tensorboard": "a server that does not end",
+    "dask scheduler --scheduler-file runs/scheduler.json": "likewise; tests/test_compare.py starts one",
+    "dask worker --scheduler-file runs/scheduler.json --nthreads 4": "likewise",
+    "python -m sb3_maxent.compare --algos s2ac sac --envs MultiGoal-v0 Pendulum-v1 --seeds 5 -n 20000 -f runs/goals "
+    "--dask runs/scheduler.json": "needs these two; tests/test_compare.py runs such a command",
+}
+# Arguments that are placeholders for something that is not here
+PLACEHOLDERS = {
+    " --published PATH": "a checkout of the code of S2AC's authors, which has no licence; the rest of the command is run"
+}
+# What the commands get beside their own arguments, the last of which count
+TRAIN = "-n 100 --eval-freq 50 --eval-episodes 2 --n-eval-envs 1 --device cpu --num-threads 1"
+SMALL = {
+    "-m sb3_maxent.zoo train": TRAIN,
+    "-m rl_zoo3.train": TRAIN,
+    "-m sb3_maxent.zoo enjoy": "-n 60 --device cpu --num-threads 1",
+    "-m sb3_maxent.zoo record_video": "-n 20",
+    "-m sb3_maxent.compare --algos": "-n 100 --eval-freq 50 --eval-episodes 2 --seeds 1 --n-jobs 1",
+    "benchmarks/learning.py": "-n 100 --seeds 1 --eval-episodes 1 --n-jobs 1",
+    "benchmarks/multimodal.py": "-n 100 --seeds 1 --n-jobs 1 --task multigoal multigoal-maxent",
+    "benchmarks/sampler.py": "--steps 2 --seeds 1",
+    "benchmarks/s2ac_sampler.py": "--steps 2 --seeds 1",
+    "benchmarks/q_bound.py": "--seeds 6",
+    "benchmarks/entropy.py": "--quick",
+    "benchmarks/speed.py": "--rounds 1 --gradient-steps 1 --threads 1",
+    "benchmarks/s2ac_cost.py": "--rounds 1",
+}
+SMALL_SEARCH = "--n-trials 1 --n-startup-trials 0 --n-evaluations 1 --n-jobs 1"
+# What they get in the default tests, too: each run of a comparison is a process that imports everything
+SMALLER = {
+    "-m sb3_maxent.compare --algos s2ac sac": "--envs MultiGoal-v0",
+    "-m sb3_maxent.compare --algos s2ac sql sac tqc": "--algos s2ac --envs MultiGoal-v0",
+}
+# Blocks under these headings take long, and run with `-m slow`, together with the others of their page
+SLOW = {
+    ("docs/guide/compare.md", "Going on"),
+    ("docs/guide/compare.md", "Hyperparameters"),
+    ("docs/guide/extending.md", "In the RL Zoo and in comparisons"),
+    ("docs/guide/speed.md", "Measuring it yourself"),
+    ("docs/guide/zoo.md", "Benchmark"),
+    ("docs/guide/zoo.md", "Hyperparameter search"),
+    ("docs/guide/zoo.md", "On several machines"),
+    ("docs/guide/zoo.md", "Plots"),
+    ("docs/guide/zoo.md", "The unmodified commands"),
+    ("docs/modules/discretesac.md", "How to replicate"),
+    ("docs/modules/discretesac.md", "Results"),
+    ("docs/modules/discretesac.md", "Which target entropy?"),
+    ("docs/modules/s2ac.md", "How to replicate"),
+    ("docs/modules/soft_q_learning.md", "How to replicate"),
+}
+# What environments need
+NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language as it stands, the last heading above it, and its text."""
+
+    page: str
+    line: int
+    heading: str
+    language: str
+    text: str
+
+
+def blocks_of(page, text):
+    """Fenced blocks, also those of lists; a fence may have more backticks than three, or colons."""
+    blocks, heading, fence = [], "", None
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.match(r"( *)(`{3,}|:{3,}|~{3,}) *(.*)", line)
+        if fence is None and match:
+            fence, indent, language, start, lines = match[2], match[1], match[3], number, []
+        elif fence is not None and line.strip() == fence:
+            blocks.append(Block(page, start, heading, language.split(" ")[0], "\n".join(lines)))
+            fence = None
+        elif fence is not None:
+            lines.append(line.removeprefix(indent))
+        elif line.startswith("#"):
+            heading = line.lstrip("#").strip()
+    assert fence is None, f"{page}: the block in line {start} has no end"
+    return blocks
+
+
+def commands_of(block):
+    """The commands of a bash block, one a line, without comments."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [
+        shlex.join(words) if "#" in line else line.strip() for line in lines if (words := shlex.split(line, comments=True))
+    ]
+
+
+BLOCKS = [block for page, text in PAGES.items() for block in blocks_of(page, text)]
+TO_RUN = [block for block in BLOCKS if block.language in RUN]
+COMMANDS = [command for block in TO_RUN if block.language == "bash" for command in commands_of(block)]
+
+
+def small(command, smaller):
+    """A command with small numbers, or with even smaller ones."""
+    for placeholder in PLACEHOLDERS:
+        command = command.replace(placeholder, "")
+    words = re.split(r"(?:^|\s)python\s+", command, maxsplit=1)
+    tables = [*SMALL.items(), *(SMALLER.items() if smaller else ())]
+    more = [arguments for program, arguments in tables if f"{words[-1]} ".startswith(f"{program} ")]
+    if "-optimize" in command or "--optimize-hyperparameters" in command:
+        more.append(SMALL_SEARCH)
+    return " ".join([command, *more])
+
+
+def steps_of(blocks, smaller=False):
+    """What to run: (language, code)."""
+    steps = []
+    for block in blocks:
+        if block.language == "python":
+            # With the page's line numbers in tracebacks
+            steps.append(("python", "\n" * block.line + block.text))
+            continue
+        for command in commands_of(block):
+            missing = [module for name, module in NEEDS.items() if name in command and not importlib.util.find_spec(module)]
+            if command not in NOT_RUN and not missing:
+                steps.append(("bash", small(command, smaller)))
+    return steps
+
+
+# ---------------------------------------------------------------------- running
+
+
+@pytest.fixture(scope="module")
+def run_page(tmp_path_factory):
+    """Runs the steps of a page in a folder of its own, and returns how many have succeeded and what they printed."""
+    if importlib.util.find_spec("rl_zoo3") is None:
+        pytest.skip("needs rl_zoo3")
+    path = os.pathsep.join([str(SHELL), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "SDL_VIDEODRIVER": "dummy"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, str(SHELL / "shell.py")]
+    shell = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(steps):
+        folder = tmp_path_factory.mktemp("page")
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.csv", "__pycache__"))
+        (folder / "docs" / "figures").mkdir(parents=True)
+        log = folder / "log.txt"
+        shell.stdin.write(json.dumps({"steps": steps, "folder": str(folder), "log": str(log)}) + "\n")
+        shell.stdin.flush()
+        return int(shell.stdout.readline()), log.read_text() if log.exists() else ""
+
+    yield run
+    shell.stdin.close()
+    shell.wait(timeout=60)
+
+
+def check(run_page, steps):
+    done, log = run_page(steps)
+    assert done == len(steps), f"failed:\n{steps[done][1].strip()}\n\n{log[-5000:]}"
+
+
+PAGES_TO_RUN = sorted({block.page for block in TO_RUN})
+
+
+@pytest.mark.parametrize("page", PAGES_TO_RUN)
+def test_blocks(page, run_page):
+    blocks = [block for block in TO_RUN if block.page == page and (page, block.heading) not in SLOW]
+    assert blocks, "every page has a block that the default tests run"
+    check(run_page, steps_of(blocks, smaller=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", *sorted({page for page, _ in SLOW})])
+def test_all_blocks(page, run_page):
+    check(run_page, steps_of([block for block in TO_RUN if block.page == page]))
+
+
+# ---------------------------------------------------------------------- that nothing is left out
+
+
+def test_every_block_is_run_or_no_command():
+    allowed = RUN | NO_COMMANDS | DIRECTIVES
+    unknown = [f"{block.page}:{block.line} {block.language!r}" for block in BLOCKS if block.language not in allowed]
+    assert not unknown, f"{unknown} are neither of {sorted(allowed)}"
+    # That the parser sees them: as many openings as lines that look like one
+    looks = sum(len(re.findall(r"^ *```(?:python|bash)\b", text, re.MULTILINE)) for text in PAGES.values())
+    assert looks == len(TO_RUN) and len(TO_RUN) > 20
+
+
+def test_nothing_in_the_tables_is_stale():
+    assert set(NOT_RUN) <= set(COMMANDS), set(NOT_RUN) - set(COMMANDS)
+    for placeholder in PLACEHOLDERS:
+        assert any(placeholder in command for command in COMMANDS), placeholder
+    assert SLOW <= {(block.page, block.heading) for block in TO_RUN}, SLOW - {(block.page, block.heading) for block in TO_RUN}
+    for program in SMALL | SMALLER:
+        assert any(program in command for command in COMMANDS), program
+    for name in NEEDS:
+        assert any(name in command for command in COMMANDS), name
+    assert COMMANDS[0] == "make demo", "a command with a comment behind it is read without it"
+
+
+# ---------------------------------------------------------------------- links
+
+
+def without_fences(text):
+    return re.sub(r"^( *)(`{3,}|:{3,}).*?^\1\2 *$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(path):
+    """The anchors of a page's headings, as MyST and GitHub make them."""
+    headings = re.findall(r"^#+ +(.*)", without_fences(path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links(page):
+    text = re.sub(r"`[^`\n]*`", "", without_fences(PAGES[page]))  # nor inline code
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        if re.match(r"https?://", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = ((ROOT / page).parent / target).resolve() if target else ROOT / page
+        assert path.exists() and path.is_relative_to(ROOT), f"{page}: {link} leads nowhere"
+        assert path.is_file() or page == "README.md", f"{page}: {link} is a folder, which the site can't show"
+        assert not anchor or anchor in anchors_of(path), f"{page}: {link} has no heading"
+
+
+def test_every_page_is_in_a_toctree():
+    reached, pages = set(), [DOCS / "index.md"]
+    while pages:
+        page = pages.pop()
+        assert page.is_file(), f"{page} is in a toctree, and not there"
+        reached.add(str(page.relative_to(ROOT)))
+        toctrees = [block for block in blocks_of(str(page), page.read_text()) if block.language == "{toctree}"]
+        entries = itertools.chain.from_iterable(block.text.splitlines() for block in toctrees)
+        children = [page.parent / f"{entry.strip()}.md" for entry in entries if entry.strip() and not entry.startswith(":")]
+        pages += [child for child in children if str(child.relative_to(ROOT)) not in reached]
+    assert reached == {page for page in PAGES if page != "README.md"}
+
+
+def test_results_lists_every_file():
+    listed = set(re.findall(r"\]\(\.\./benchmarks/(\w+\.csv)\)", PAGES["docs/results.md"]))
+    assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.csv")}
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/guide/choosing.md", "docs/guide/speed.md"])
+def test_copied_numbers(page):
+    """Numbers of tables that say what was measured stand in an algorithm's page, too."""
+    measured = set(re.findall(r"\d+\.\d+", "".join(text for name, text in PAGES.items() if name.startswith("docs/modules/"))))
+    rows = [line for line in PAGES[page].splitlines() if line.startswith("|")]
+    numbers = set(re.findall(r"\d+\.\d+", "\n".join(rows)))
+    assert numbers and numbers <= measured, numbers - measured
