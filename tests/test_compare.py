@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -227,9 +228,10 @@ def test_what_is_passed_to_the_training(fakes):
     assert compare("-conf", "sac=own.yml", "all.yml", "--hyperparams", "buffer_size:7", "sac=a:dict(b=1)", "a:2") == 0
     s2ac, sac = (" ".join(start["arguments"]) for start in fakes.started())
     copies = Path("runs/c/conf").resolve()
-    assert f"--conf-file {copies}/s2ac.yml --hyperparams buffer_size:7 a:2" in s2ac
-    assert f"--conf-file {copies}/sac.yml --hyperparams buffer_size:7 a:2 a:dict(b=1)" in sac  # rl_zoo3 takes the last
-    assert (copies / "s2ac.yml").read_text() == for_all.read_text() and (copies / "sac.yml").read_text() == own.read_text()
+    (of_s2ac,), (of_sac,) = copies.glob("s2ac_*.yml"), copies.glob("sac_*.yml")
+    assert f"--conf-file {of_s2ac} --hyperparams buffer_size:7 a:2" in s2ac
+    assert f"--conf-file {of_sac} --hyperparams buffer_size:7 a:2 a:dict(b=1)" in sac  # rl_zoo3 takes the last
+    assert of_s2ac.read_text() == for_all.read_text() and of_sac.read_text() == own.read_text()
     hyperparams = json.loads(Path("runs/c/sac/Pendulum-v1_1/run.json").read_text())["hyperparams"]
     assert hyperparams == {"policy": "MlpPolicy", "learning_rate": 0.001, "tau": 1.0, "buffer_size": 7, "a": "dict(b=1)"}
     for expected in (
@@ -289,6 +291,31 @@ def test_a_failed_run_does_not_stop_the_others(fakes, capsys, what):
     assert fakes.take_started() == [failing]
     assert set(statuses().values()) == {"finished"} and not log.exists()
     assert [file.exists() for file in kept] == [True] * len(kept)
+
+
+def test_a_failed_run_stays_in_the_report(fakes):
+    fakes.plan({f"sac {BOX} 1": "fail"})
+    assert compare(seeds=2) == 1
+    assert compare(algos="s2ac", seeds=1) == 0
+    assert statuses()[f"sac {BOX} 1"] == "failed" and len(statuses()) == 4
+    fakes.plan({})
+    assert compare(algos="sac", seeds=2) == 0
+    assert set(statuses().values()) == {"finished"}
+
+
+def test_a_mistake_can_be_mended_while_nothing_is_trained(fakes):
+    fakes.plan({f"sac {BOX} 0": "fail"})
+    assert compare(algos="sac", n=1000) == 1
+    assert compare(algos="sac", n=20) == 1
+    assert json.loads(Path("runs/c/settings.json").read_text())["n_timesteps"] == 20
+
+
+def test_seconds_and_steps_of_the_result(fakes):
+    assert compare(algos="sac") == 0
+    (result,) = folders.read_results(Path("runs/c"))
+    record = json.loads(Path("runs/c/sac/Pendulum-v1_1/run.json").read_text())
+    assert result.num_timesteps == 10 and result.seconds > 0
+    assert (result.seconds, result.num_timesteps) == (record["seconds"], record["num_timesteps"])
 
 
 PARENT = """
@@ -430,7 +457,11 @@ def test_an_edited_conf_file(fakes, capsys):
     Path("own.yml").write_text("tau: 0.25")
     assert compare("-conf", "own.yml") == 2
     assert "tau of s2ac on Pendulum-v1 is 0.5 there and 0.25 now" in capsys.readouterr().err
-    assert Path("runs/c/conf/sac.yml").read_text() == "tau: 0.5"
+    (copy,) = Path("runs/c/conf").glob("sac_*.yml")
+    assert copy.read_text() == "tau: 0.5"
+    # For other runs it may be another one. What the first command has still to train does not change
+    assert compare("-conf", "own.yml", envs=SLASH) == 0
+    assert sorted(path.read_text() for path in copy.parent.glob("sac_*.yml")) == ["tau: 0.25", "tau: 0.5"]
 
 
 BAD = {
@@ -456,7 +487,7 @@ BAD = {
     "hyperparameter of another": ("--hyperparams", ["sql=tau:1"], "--hyperparams sql=tau:1: 'sql' is not among --algos"),
     "hyperparameter": ("--hyperparams", ["tau=1"], "--hyperparams tau=1: KEY:VALUE or ALGO=KEY:VALUE is needed"),
     "expression": ("--hyperparams", ["tau:1 +"], r"--hyperparams tau:1 \+: '1 \+' is not a Python expression"),
-    "package": ("--gym-packages", ["no_package"], "--gym-packages no_package: No module named 'no_package'"),
+    "package": ("--gym-packages", ["no_package"], "--gym-packages no_package: ModuleNotFoundError: No module named"),
     "broken environment": ("--envs", ["Broken-v0"], "environment 'Broken-v0' can't be made: RuntimeError: no licence"),
     "dask and jobs": ("--dask", ["tcp://127.0.0.1:1", "--n-jobs", "2"], "--n-jobs is for this machine"),
     "no scheduler": ("--dask", ["tcp://127.0.0.1:1"], "--dask tcp://127.0.0.1:1: no dask scheduler answers there"),
@@ -491,10 +522,35 @@ def test_all_problems_at_once(fakes, capsys):
         assert message in error
 
 
-def test_missing_arguments(capsys):
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--envs Pendulum-v1", "missing: --algos, -n"),
+        # In the zoo it is the seed: not an abbreviation of --seeds
+        ("--algos sac --envs Pendulum-v1 -n 10 --seed 3", "unrecognized arguments: --seed 3"),
+    ],
+)
+def test_arguments(capsys, arguments, message):
     with pytest.raises(SystemExit) as status:
-        command.main(["--envs", BOX])
-    assert status.value.code == 2 and "missing: --algos, -n" in capsys.readouterr().err
+        command.main(arguments.split())
+    assert status.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_no_path_of_this_machine_in_the_settings(fakes):
+    Path("own.yml").write_text("tau: 0.5")
+    own = Path("own.yml").resolve()
+    words = ["-conf", f"sac={own}", "--hyperparams", f"sac=a:dict(b='{own}')", "c:1/2"]
+    assert compare(*words, folder=Path("runs/c").resolve()) == 0
+    words = shlex.split(json.loads(Path("runs/c/settings.json").read_text())["command"])
+    assert words[-7:] == ["-f", "c", "-conf", "sac=own.yml", "--hyperparams", "sac=a:dict(b='own.yml')", "c:1/2"]
+
+
+def test_a_record_that_cannot_be_read(fakes, capsys):
+    assert compare(algos="sac") == 0
+    Path("runs/c/sac/Pendulum-v1_1/run.json").write_text("{")
+    for arguments in (["--report-only", "-f", "runs/c"], "--algos sac --envs Pendulum-v1 -n 10 -f runs/c".split()):
+        assert command.main(arguments) != 0
+        assert "runs/c/sac/Pendulum-v1_1/run.json can't be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["rliable.library", "distributed"])

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,13 @@ def few(monkeypatch):
 
 
 # ---------------------------------------------------------------------- statistics
+
+
+def test_steps_per_second_are_those_that_were_taken(few, tmp_path):
+    asked, more = run("sac", "A-v0", 0, [1, 2]), run("ppo", "A-v0", 0, [1, 2])
+    write_report(tmp_path, [asked, replace(more, num_timesteps=4000)], SETTINGS)
+    speeds = {line[0]: line[-1] for line in tables((tmp_path / "report.md").read_text())["A-v0"]}
+    assert speeds == {"algorithm": "steps/s", "sac": "20", "ppo": "400"}
 
 
 def test_estimates_by_hand():
