@@ -6,6 +6,7 @@ at ten equal intervals. Finished runs are appended to the CSV as they come, and 
 
     python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
     python benchmarks/learning.py --report
+    python benchmarks/learning.py --csv benchmarks/s2ac.csv --env Hopper-v5 HalfCheetah-v5 --figure curves.png
 """
 
 import argparse
@@ -24,7 +25,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from sb3_maxent.compare.report import draw_learning_curves
+from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.statistics import learning_curve
 from sb3_maxent.zoo import ALGORITHMS
 
 EVALUATIONS = 10
@@ -42,8 +47,6 @@ COLUMNS = [
     "versions",
 ]
 VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
-# For environments of which rl_zoo3 has no settings for SAC
-SAC_HYPERPARAMS = Path(__file__).with_name("sac.yml")
 SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0, "Pendulum-v1": -200.0}
 
 
@@ -83,8 +86,6 @@ def zoo_train(env: str, algo: str, seed: int, args: argparse.Namespace, folder: 
     """
     command = [sys.executable, "-m", "sb3_maxent.zoo", "train", "--algo", algo, "--env", env, "--seed", str(seed)]
     command += ["-n", str(args.steps), "--num-threads", "1", "--device", "cpu", "--log-interval", "-2", "-f", folder, *extra]
-    if algo == "sac" and f"\n{env}:" in SAC_HYPERPARAMS.read_text():
-        command += ["-conf", str(SAC_HYPERPARAMS)]
     if args.hyperparams:
         command += ["--hyperparams", *args.hyperparams]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -183,6 +184,27 @@ def report(path: Path) -> None:
         )
 
 
+def draw(path: Path, envs: list[str], output: Path) -> None:
+    """Learning curves of what is in the CSV, one panel for each environment, one curve for each algorithm and label."""
+    runs: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in read(path):
+        name = f"{row['algo']} {row['label']}".strip()
+        runs.setdefault((row["env"], name, row["seed"]), []).append(row)
+    figure = Figure(figsize=(5.5 * len(envs), 4), layout="constrained")
+    for axes, env in zip(figure.subplots(1, len(envs), squeeze=False)[0], envs, strict=True):
+        results: dict[str, list[Result]] = {}
+        for (of_env, name, seed), rows in sorted(runs.items()):
+            if of_env == env:
+                steps = np.array([int(row["step"]) for row in rows])
+                returns = np.array([[float(row["mean_return"])] for row in rows])
+                results.setdefault(name, []).append(Result(name, env, int(seed), int(steps[-1]), "finished", steps, returns))
+        draw_learning_curves(axes, [learning_curve(of_algo) for of_algo in results.values()])
+        axes.set_title(env)
+        axes.legend()
+    figure.savefig(output, dpi=100)
+    print(f"Saved {output}")
+
+
 def add_arguments(parser: argparse.ArgumentParser, algorithms: list[str], steps: int, seeds: int, csv_name: str) -> None:
     """The arguments that benchmarks over seeds share, with their defaults."""
     parser.add_argument("--algo", nargs="+", default=algorithms, help="zoo keys")
@@ -202,9 +224,13 @@ def main() -> int:
     parser.add_argument("--env", nargs="+", default=["CartPole-v1"], help="environment ids")
     parser.add_argument("--eval-episodes", type=int, default=20, help="episodes of each evaluation")
     add_arguments(parser, ["discretesac", "dqn"], steps=50_000, seeds=10, csv_name="discretesac.csv")
+    parser.add_argument("--figure", type=Path, help="draw the learning curves that are in the CSV, train nothing")
     args = parser.parse_args()
     if args.report:
         report(args.csv)
+        return 0
+    if args.figure is not None:
+        draw(args.csv, args.env, args.figure)
         return 0
 
     def summary(rows: list[dict[str, str]]) -> str:

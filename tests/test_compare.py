@@ -128,9 +128,12 @@ class Fakes:
         return names
 
     def wait_until_waiting(self):
-        until((self.folder / "waiting").exists)
-        (self.folder / "waiting").unlink()
-        return psutil.Process(self.started()[-1]["pid"])
+        """The process of the run that waits; another one may have started since"""
+        waiting = self.folder / "waiting"
+        until(lambda: waiting.exists() and waiting.read_text())
+        *_, pid = (start["pid"] for start in self.started() if start["run"] == waiting.read_text())
+        waiting.unlink()
+        return psutil.Process(pid)
 
 
 def until(condition, seconds=60):

@@ -46,6 +46,7 @@ def test_goals(tmp_path):
     assert measures["success"] >= 0.95 and min(measures["shares"]) >= 0.1, measures
 
 
+@pytest.mark.slow
 def test_multimodal_script(tmp_path):
     """What it measures of barely trained policies is in range, and finished runs are skipped."""
     pytest.importorskip("rl_zoo3")
@@ -77,3 +78,6 @@ def test_benchmark_script(tmp_path):
     failed = run(tmp_path, "--algo", "discretesac", "-n", "500", "--seeds", "1", "--hyperparams", "no_such:1")
     assert failed.returncode == 1 and "no_such" in failed.stdout
     assert "| CartPole-v1 | discretesac tiny | 500 | 2 |" in run(tmp_path, "--report").stdout
+    figure = tmp_path / "curves.png"
+    assert "Saved" in run(tmp_path, "--env", "CartPole-v1", "--figure", str(figure)).stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")

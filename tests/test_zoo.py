@@ -648,7 +648,14 @@ def test_every_command_starts(tmp_path):
 # ---------------------------------------------------------------------- rl_zoo3's own commands
 
 
-@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
+# One algorithm is enough for the module, and one for the console script
+@pytest.mark.parametrize(
+    "algo, env_id",
+    [
+        pytest.param(algo, env_id, marks=pytest.mark.slow) if algo == "discretesac" else (algo, env_id)
+        for algo, env_id in ENVIRONMENTS.items()
+    ],
+)
 def test_own_commands_of_rl_zoo(tmp_path, algo, env_id):
     run("-m", "rl_zoo3.train", *of(algo), *TRAIN, cwd=tmp_path, path=ROOT / "examples")
     run_folder = tmp_path / "logs" / algo / f"{env_id}_1"
