@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 from sb3_maxent.compare.report import draw_learning_curves
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.statistics import learning_curve
+from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.zoo import ALGORITHMS
 
 EVALUATIONS = 10
@@ -73,8 +74,7 @@ def last_ent_coef(algo: str, path: Path) -> str:
     if algo not in ALGORITHMS:
         return ""
     model = ALGORITHMS[algo][0].load(path, device="cpu", custom_objects={"buffer_size": 1})
-    ent_coef = model.ent_coef_tensor if model.log_ent_coef is None else model.log_ent_coef.exp()
-    return f"{ent_coef.item():.4g}"
+    return f"{current_ent_coef(model):.4g}"
 
 
 def zoo_train(env: str, algo: str, seed: int, args: argparse.Namespace, folder: str, *extra: str) -> Path:

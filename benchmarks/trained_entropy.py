@@ -7,7 +7,6 @@ over unbounded actions, Jacobian of tanh added), in states of its own episodes. 
 """
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_maxent import S2AC
 from sb3_maxent.functional import log_det_tanh
+from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.s2ac.sampler import ENTROPY_ESTIMATORS
 
 ALGORITHMS = {"s2ac": S2AC, "sac": SAC}
@@ -72,8 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     th.set_num_threads(1)
     model = ALGORITHMS[args.algo].load(args.model, device="cpu", custom_objects={"buffer_size": 1})
-    ent_coef = math.exp(model.log_ent_coef.item()) if model.log_ent_coef is not None else model.ent_coef_tensor.item()
-    common = {"env": args.env, "algo": args.algo, "label": args.label, "ent_coef": f"{ent_coef:.4g}"}
+    common = {"env": args.env, "algo": args.algo, "label": args.label, "ent_coef": f"{current_ent_coef(model):.4g}"}
     common["target_entropy"] = f"{float(model.target_entropy):g}"
     rows = []
     for index, state in enumerate(states_of(model, gym.make(args.env), args.states)):

@@ -81,13 +81,13 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
     :return: a line for each
     :raises ValueError: if the folder is something else's
     """
-    before = read_settings(folder)
-    if before is None or not (finished_runs(folder) or any(folder.glob("unfinished/*"))):
+    before, finished = read_settings(folder), finished_runs(folder)
+    if before is None or not (finished or any(folder.glob("unfinished/*"))):
         return []  # nothing was trained, so that a mistake in the first command can be mended
     now = runs[0].settings
     lines = [f"{name} is {before[name]} there and {now[name]} now" for name in SHARED if before[name] != now[name]]
     hyperparams = {(run.algo, run.env): run.hyperparams for run in runs}
-    for run in finished_runs(folder):
+    for run in finished:
         old = run["hyperparams"]
         new = hyperparams.pop((run["algo"], run["env"]), old)  # all seeds have the same
         values = {name: (old.get(name, "not set"), new.get(name, "not set")) for name in sorted(old.keys() | new.keys())}
