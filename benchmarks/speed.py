@@ -87,6 +87,10 @@ ALGORITHMS = {
     "S2AC, general path": make("sb3_maxent", "S2AC", BOX, policy_kwargs={"activation_fn": AnyActivation}),
     "S2AC, Hutchinson": make("sb3_maxent", "S2AC", BOX, entropy_estimator="hutchinson"),
     "S2AC, second order": make("sb3_maxent", "S2AC", BOX, second_order=True),
+    "SACNF": make("sb3_maxent", "SACNF", BOX),
+    "SACNF, radial": make("sb3_maxent", "SACNF", BOX, flow="radial"),
+    "SACNF, radial, not conditional": make("sb3_maxent", "SACNF", BOX, flow="radial", conditional_flow=False),
+    "SACNF, planar": make("sb3_maxent", "SACNF", BOX, flow="planar"),
     "SB3 DQN": make("stable_baselines3", "DQN", DISCRETE),
     "sb3_soft SDSAC": make("sb3_soft", "SDSAC", DISCRETE),
     "sb3_soft SQL": make("sb3_soft", "SQL", DISCRETE),
@@ -97,6 +101,12 @@ def fill(model: Any, steps: int = 1000) -> None:
     """Fill the replay buffer without training."""
     model.learning_starts = steps
     model.learn(steps)
+
+
+def n_parameters(model: Any) -> str:
+    """Numbers of parameters that are trained: of what acts beside the critics, and of all critics."""
+    actor, critic = (getattr(model, name, None) for name in ("actor", "critic"))
+    return " | ".join(str(sum(p.numel() for p in module.parameters())) if module else "" for module in (actor, critic))
 
 
 def measure(models: dict[str, Any], rounds: int, gradient_steps: int) -> dict[str, list[float]]:
@@ -249,9 +259,13 @@ def main() -> None:
             rows.append([name, threads, 0, f"{products:.4f}"])
             print(f"| {name} | {threads} | {products:.2f} | {products / np.median(times[BASELINE]):.2f} |", flush=True)
     th.set_num_threads(1)
+    print("\n| algorithm | parameters of the actor | of the critics |\n|---|---|---|")
+    for name, model in models.items():
+        if name != PUBLISHED:
+            print(f"| {name} | {n_parameters(model)} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
-    actors = {name: model for name, model in models.items() if name in (BASELINE, *(n for n in ALGORITHMS if "S2AC" in n))}
+    actors = {name: model for name, model in models.items() if name in (BASELINE, *(n for n in ALGORITHMS if n.startswith(("S2AC", "SACNF"))))}
     times = measure_acting(actors, args.rounds)
     for name, column in times.items():
         rows += [[name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]

@@ -8,20 +8,23 @@ import argparse
 import contextlib
 import difflib
 import functools
+import importlib
 import io
 import runpy
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 
 if TYPE_CHECKING:
     import optuna
@@ -191,12 +194,33 @@ def sample_s2ac_params(trial: "optuna.Trial", n_actions: int, n_envs: int, addit
     return _sample_params(trial, additional_args, params)
 
 
+def sample_sacnf_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+    """
+    Sample the hyperparameters of SACNF.
+
+    :param trial: the trial to draw from
+    :param n_actions: number of action dimensions (not used)
+    :param n_envs: number of environments (not used)
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :return: arguments for the algorithm
+    """
+    params: dict[str, Any] = {
+        "ent_coef": trial.suggest_float("ent_coef", 1e-3, 10.0, log=True),
+        "n_critics": trial.suggest_int("n_critics", 1, 2),
+        "flow": trial.suggest_categorical("flow", ["radial", "planar", "spline"]),
+        "n_flows": trial.suggest_int("n_flows", 1, 5),
+        "conditional_flow": trial.suggest_categorical("conditional_flow", [False, True]),
+    }
+    return _sample_params(trial, additional_args, params)
+
+
 # ---------------------------------------------------------------------- registration
 
 # zoo key (also the name of the hyperparameter file): class, sampler of hyperparameters
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Callable[..., dict[str, Any]]]] = {
     "discretesac": (DiscreteSAC, sample_discretesac_params),
     "s2ac": (S2AC, sample_s2ac_params),
+    "sacnf": (SACNF, sample_sacnf_params),
     "sql": (SoftQLearning, sample_sql_params),
 }
 
@@ -318,7 +342,7 @@ def read_hyperparams(algo: str, env_id: str, conf: str | Path | None = None) -> 
     """
     for name, value, known in (("algorithm", algo, algorithms()), ("environment", env_id, list(gym.registry))):
         if value not in known:
-            raise ValueError(f"There is no {name} {value!r}{_did_you_mean(value, known)}")
+            raise ValueError(f"There is no {name} {value!r}{did_you_mean(value, known)}")
     from rl_zoo3.exp_manager import ExperimentManager
 
     manager = ExperimentManager(argparse.Namespace(), algo, env_id, log_folder="", config=None if conf is None else str(conf))
@@ -326,9 +350,120 @@ def read_hyperparams(algo: str, env_id: str, conf: str | Path | None = None) -> 
         return manager.read_hyperparameters()[0]
 
 
-def _did_you_mean(value: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(value, known, n=1)
-    return f", did you mean {matches[0]!r}?" if matches else ""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """
+    :param name: what is not among them
+    :param known: what is
+    :return: the nearest ones for the end of a message, nothing where none is near
+    """
+    lower = {each.lower(): each for each in known}
+    matches = difflib.get_close_matches(name.lower(), lower, n=3)
+    return f", did you mean {' or '.join(repr(lower[match]) for match in matches)}?" if matches else ""
+
+
+# ---------------------------------------------------------------------- trained agents
+
+
+class TrainedAgent(NamedTuple):
+    """
+    What a training left behind in ``<folder>/<algo>/<env>_<exp_id>/``.
+
+    :param algo: zoo key
+    :param env: environment id
+    :param exp_id: what rl_zoo3 tells trainings of the same algorithm and environment apart by, mostly a number
+    :param seed: of the training
+    :param file: the model
+    :param arguments: of the training's command line, by name
+    """
+
+    algo: str
+    env: str
+    exp_id: str
+    seed: int
+    file: Path
+    arguments: dict[str, Any]
+
+
+def trained_agents(folder: str | Path, best: bool = False) -> list[TrainedAgent]:
+    """
+    :param folder: what the trainings had as ``-f``, or a comparison's folder
+    :param best: the model with the best evaluation during training (``best_model.zip``) instead of the last one
+    :return: the agents by algorithm, environment and number; a training that left no such model, for instance because it is
+        still under way, is left out
+    :raises ValueError: if the arguments of a training can't be read
+    """
+    import yaml  # rl_zoo3's
+
+    agents = []
+    for settings in (file.parent for file in Path(folder).glob("*/*/*/args.yml")):
+        place = settings.parent
+        file = place / ("best_model.zip" if best else f"{settings.name}.zip")
+        if file.is_file():
+            try:
+                # As rl_zoo3 reads what it wrote: values may be Python objects
+                arguments = dict(yaml.load((settings / "args.yml").read_text(), Loader=yaml.UnsafeLoader))
+            except yaml.YAMLError as error:
+                raise ValueError(f"{settings / 'args.yml'} can't be read: {error}") from error
+            exp_id = place.name.removeprefix(f"{settings.name}_")
+            agents.append(TrainedAgent(place.parent.name, arguments["env"], exp_id, arguments["seed"], file, arguments))
+    return sorted(agents, key=lambda agent: (agent.algo, agent.env, len(agent.exp_id), agent.exp_id))
+
+
+def load_agent(agent: TrainedAgent, device: str = "auto") -> BaseAlgorithm:
+    """
+    Load a model to act, as ``enjoy`` does: without the memory that its replay buffer would need.
+
+    :param agent: which
+    :param device: PyTorch's
+    :return: the model, without an environment
+    """
+    register()
+    from rl_zoo3 import ALGOS
+
+    algorithm = ALGOS[agent.algo]
+    # Schedules are pickled functions, which other versions of Python can't read
+    schedules = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
+    kwargs: dict[str, Any] = {}
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        # Not HER's buffer either, which would need an environment
+        kwargs = {"buffer_size": 1, "optimize_memory_usage": False, "replay_buffer_class": None, "replay_buffer_kwargs": {}}
+    return algorithm.load(agent.file, custom_objects=schedules, device=device, **kwargs)
+
+
+def evaluation_env(
+    agent: TrainedAgent, n_envs: int = 1, seed: int = 0, wrappers: Sequence[dict[Any, dict[str, Any]]] = ()
+) -> VecEnv:
+    """
+    What an agent was trained in, as ``enjoy`` makes it: with the training's ``env_kwargs``, wrappers and stacked frames, and
+    with its statistics of ``VecNormalize``, which stay as they are. ``Monitor``'s returns are those of the environment.
+
+    :param agent: which
+    :param n_envs: number of copies, in this process
+    :param seed: the first episode of copy i gets ``seed + i``
+    :param wrappers: ``{class: arguments}`` of wrappers that are put around the environment before those of the training
+    :return: the environment
+    """
+    register()
+    from rl_zoo3 import create_test_env, get_saved_hyperparams
+
+    for module in agent.arguments.get("gym_packages", ()):
+        importlib.import_module(module)
+    settings = agent.file.parent / agent.env.replace("/", "-")
+    hyperparams, stats_path = get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
+    env_kwargs = hyperparams.pop("env_kwargs", None)
+    own = hyperparams.get("env_wrapper") or []
+    hyperparams["env_wrapper"] = [*wrappers, *(own if isinstance(own, list) else [own])]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it loads
+        return create_test_env(
+            agent.env,
+            n_envs=n_envs,
+            stats_path=stats_path,
+            seed=seed,
+            should_render=False,
+            hyperparams=hyperparams,
+            env_kwargs=env_kwargs if agent.arguments.get("env_kwargs") is None else agent.arguments["env_kwargs"],
+            vec_env_cls=DummyVecEnv,
+        )
 
 
 # ---------------------------------------------------------------------- command line
@@ -404,7 +539,7 @@ def main() -> None:
     command = parser.parse_args(sys.argv[1:2]).command
     if command not in COMMANDS:
         problem = "a command is missing" if command is None else f"there is no command {command!r}"
-        parser.error(f"{problem}{_did_you_mean(str(command), COMMANDS)}\nCommands: {', '.join(COMMANDS)}")
+        parser.error(f"{problem}{did_you_mean(str(command), COMMANDS)}\nCommands: {', '.join(COMMANDS)}")
 
     register()
     subprocess.call = _call  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import Toy
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.common.finite_guard import FiniteGuard
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
@@ -24,9 +24,10 @@ KINDS = {
     "Discrete": (SoftQLearning, DISCRETE),
     "Box": (SoftQLearning, BOX),
     "S2AC": (S2AC, BOX),
+    "SACNF": (SACNF, BOX),
 }
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS.values(), ids=KINDS)
-ACTORS = ["DiscreteSAC", "Box", "S2AC"]
+ACTORS = ["DiscreteSAC", "Box", "S2AC", "SACNF"]
 
 EVERYWHERE = [
     ("n_steps", 0),
@@ -164,6 +165,19 @@ OWN = {
         ("amortized", 1.5),
         ("behavior_policy", "greedy"),
     ],
+    "SACNF": [
+        ("target_entropy", 1.4),  # 2 log 2 = 1.3863
+        ("flow", "Radial"),
+        ("flow", None),
+        ("n_flows", -1),
+        ("n_flows", 101),
+        ("n_flows", 2.0),
+        ("n_flows", True),
+        ("conditional_flow", "no"),
+        ("conditional_flow", None),
+        ("n_bins", 1),
+        ("n_bins", 8.0),
+    ],
 }
 
 
@@ -228,11 +242,15 @@ def test_schedule_of_the_temperature(algorithm, action_space, value, tmp_path):
     ("algorithm", "action_space"),
     [(DiscreteSAC, BOX), (DiscreteSAC, spaces.MultiBinary(3))]
     + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))]
-    + [(S2AC, space) for space in (DISCRETE, spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3), spaces.Dict({"a": BOX}))],
+    + [
+        (algorithm, space)
+        for algorithm in (S2AC, SACNF)
+        for space in (DISCRETE, spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3), spaces.Dict({"a": BOX}))
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_action_space(algorithm, action_space):
-    kinds = {DiscreteSAC: r"Discrete.*MultiDiscrete", SoftQLearning: r"Box.*Discrete.*MultiDiscrete", S2AC: "Box"}[algorithm]
+    kinds = {DiscreteSAC: r"Discrete.*MultiDiscrete", SoftQLearning: r"Box.*Discrete.*MultiDiscrete"}.get(algorithm, "Box")
     with pytest.raises(AssertionError, match=rf"only supports .*{kinds}.*was provided"):
         algorithm("MlpPolicy", Toy(action_space=action_space))
 
@@ -258,7 +276,7 @@ def test_parameters_of_s2ac_that_do_not_go_together(name, value, kwargs):
         S2AC("MlpPolicy", Toy(action_space=BOX), **kwargs)
 
 
-@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC])
+@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF])
 def test_unbounded_actions(algorithm):
     with pytest.raises(AssertionError, match="finite lower and upper bound"):
         algorithm("MlpPolicy", Toy(action_space=spaces.Box(-np.inf, np.inf, (2,))))

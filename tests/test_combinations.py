@@ -12,7 +12,7 @@ from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import SMALL, BatchNormExtractor, Toy, make_model
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 
 KINDS = [
     (DiscreteSAC, spaces.Discrete(4, start=-2)),
@@ -21,6 +21,7 @@ KINDS = [
     (SoftQLearning, spaces.Discrete(4, start=-2)),
     (SoftQLearning, spaces.MultiDiscrete([3, 2], start=[1, -1])),
     (S2AC, spaces.Box(-2, 3, (2,))),
+    (SACNF, spaces.Box(-2, 3, (2,))),
 ]
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=lambda value: getattr(value, "__name__", str(value)))
 
@@ -49,7 +50,7 @@ def test_observations(algorithm, action_space, observation_space, policy, n_envs
 @pytest.mark.parametrize(
     ("algorithm", "discrete", "share"),
     [(DiscreteSAC, True, False), (DiscreteSAC, True, True), (SoftQLearning, True, False)]
-    + [(algorithm, False, share) for algorithm in (SoftQLearning, S2AC) for share in (False, True)],
+    + [(algorithm, False, share) for algorithm in (SoftQLearning, S2AC, SACNF) for share in (False, True)],
 )
 def test_images(algorithm, discrete, share):
     env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=discrete)
@@ -99,7 +100,8 @@ def test_vec_normalize(algorithm, action_space):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "continuous"), [(DiscreteSAC, False), (SoftQLearning, False), (SoftQLearning, True), (S2AC, True)]
+    ("algorithm", "continuous"),
+    [(DiscreteSAC, False), (SoftQLearning, False), (SoftQLearning, True), (S2AC, True), (SACNF, True)],
 )
 def test_her(algorithm, continuous):
     env = BitFlippingEnv(n_bits=3, continuous=continuous)
@@ -145,7 +147,7 @@ def test_logs(algorithm, action_space, ent_coef):
     assert logged == expected
     # log 4 for four actions, and 2 log 2 for the uniform density on [-1, 1]^2
     highest = np.log(6 if isinstance(action_space, spaces.MultiDiscrete) else 4)
-    slack = 0.2 if algorithm is S2AC else 1e-6  # an estimate, which may exceed it a little
+    slack = 0.2 if algorithm in (S2AC, SACNF) else 1e-6  # estimates, which may exceed it a little
     assert 0 < model.logger.name_to_value["train/entropy"] <= highest + slack
 
 
@@ -158,8 +160,12 @@ def test_logs(algorithm, action_space, ent_coef):
         (S2AC, spaces.Box(-1, 1, (2,)), {"ent_coef": "auto"}),
         (S2AC, spaces.Box(-1, 1, (2,)), {"learned_start": False, "entropy_estimator": "exact", "truncation": None}),
         (S2AC, spaces.Box(-1, 1, (2,)), {"amortized": True, "second_order": True, "max_step_ratio": None}),
+        (SACNF, spaces.Box(-1, 1, (2,)), {"flow": "radial"}),
+        (SACNF, spaces.Box(-1, 1, (2,)), {"flow": "spline"}),
     ],
-    ids=["DiscreteSAC", "SoftQLearning-Box", "SoftQLearning-MultiDiscrete", "S2AC", "S2AC-fixed", "S2AC-second-order"],
+    ids=lambda value: (
+        "-".join(map(str, value.values())) if isinstance(value, dict) else getattr(value, "__name__", str(value))
+    ),
 )
 def test_no_host_synchronisation_per_gradient_step(algorithm, action_space, kwargs, monkeypatch):
     """As many tensors come to the host in a call of train() with 12 gradient steps as in one with 3."""

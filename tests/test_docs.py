@@ -58,6 +58,7 @@ SMALL = {
     "-m sb3_maxent.zoo enjoy": "-n 60 --device cpu --num-threads 1",
     "-m sb3_maxent.zoo record_video": "-n 20",
     "-m sb3_maxent.compare --algos": "-n 100 --eval-freq 50 --eval-episodes 2 --seeds 1 --n-jobs 1",
+    "-m sb3_maxent.robustness -f": "--episodes 2 --n-jobs 1 --device cpu",
     "benchmarks/learning.py": "-n 100 --seeds 1 --eval-episodes 1 --n-jobs 1",
     "benchmarks/multimodal.py": "-n 100 --seeds 1 --n-jobs 1 --task multigoal multigoal-maxent",
     "benchmarks/sampler.py": "--steps 2 --seeds 1",
@@ -88,6 +89,7 @@ SLOW = {
     ("docs/modules/discretesac.md", "Results"),
     ("docs/modules/discretesac.md", "Which target entropy?"),
     ("docs/modules/s2ac.md", "How to replicate"),
+    ("docs/modules/sacnf.md", "How to replicate"),
     ("docs/modules/soft_q_learning.md", "How to replicate"),
 }
 # What environments need

@@ -24,6 +24,7 @@ COMMANDS = [
         "return after 800 steps: ",
     ),
     ("soft_q_learning.py --steps 540", "soft_q_learning.zip soft_q_learning.png", "None: "),
+    ("sacnf.py --steps 520", "sacnf.zip sacnf.png", "spline flow KL divergence from the optimum: "),
     ("s2ac.py --steps 540", "s2ac.zip s2ac.png", "entropy of the actions at [4, 0]: "),
     (
         "resume_training.py --steps 520",
@@ -36,7 +37,7 @@ COMMANDS = [
 WITH_ZOO = ("demo.py", "optimise.py")
 # Examples that are tested elsewhere
 ELSEWHERE = {"custom_envs": "test_zoo.py", "original_sac": "test_extending.py"}
-SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "compare_bandit", "resume_training", "optimise")
+SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "compare_bandit", "resume_training", "optimise")
 
 
 @pytest.mark.parametrize(("command", "files", "printed"), COMMANDS, ids=[command for command, _, _ in COMMANDS])

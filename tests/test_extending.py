@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from test_save_load import Clockwork, assert_equal_models
 from toys import SMALL, BatchNormExtractor, Toy, make_model
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.functional import log_abs_det_jacobian, log_det_tanh, unsquash
 from sb3_maxent.reference import grid, soft_value_by_quadrature
 
@@ -410,7 +410,7 @@ def test_table_of_hooks():
     text = (EXAMPLES.parent / "docs" / "guide" / "extending.md").read_text()
     start = text.index("| hook | [DiscreteSAC]")
     header, _, *rows = (line.split("|")[1:-1] for line in text[start : text.index("\n\n", start)].splitlines())
-    classes = [DiscreteSAC, SoftQLearning, S2AC, OriginalSAC]
+    classes = [DiscreteSAC, SoftQLearning, S2AC, SACNF, OriginalSAC]
     assert [re.search(r"\w+", name)[0] for name in header[1:]] == [each.__name__ for each in classes]
     for row in rows:
         hook = re.search(r"`(\w+)`", row[0])[1]

@@ -16,10 +16,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from toys import Toy, make_model
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning, figures, measures
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, figures, measures
 from sb3_maxent.reference import gaussian_entropy, grid, soft_value_by_quadrature
 
-ALGORITHMS = (S2AC, SoftQLearning, SAC, TQC)
+ALGORITHMS = (S2AC, SACNF, SoftQLearning, SAC, TQC)
 STATE = [-2.5, 0.5]
 SQUARE = spaces.Box(-1, 1, (2,))
 

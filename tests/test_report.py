@@ -17,7 +17,7 @@ pytest.importorskip("markdown_it", reason="needs the extra compare")
 from matplotlib.figure import Figure
 from rliable import metrics
 
-from sb3_maxent.compare import report, statistics
+from sb3_maxent.compare import formatting, report, statistics
 from sb3_maxent.compare.report import draw_learning_curves, write_report
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.statistics import learning_curve, probability_of_improvement, summarise
@@ -199,9 +199,9 @@ def test_draw_learning_curves():
     handles, labels = axes.get_legend_handles_labels()
     assert labels == ["sac", "sql (1 of 2 runs)", "s2ac (none of 1 run)"]
     # The look is that of the place, whatever could be drawn before
-    assert [handle.get_color() for handle in handles] == [report.COLOURS[place] for place in (0, 2, 3)]
+    assert [handle.get_color() for handle in handles] == [formatting.COLOURS[place] for place in (0, 2, 3)]
     assert sorted(line.get_marker() for line in axes.lines if line.get_label().startswith("_")) == ["None", "o", "x"]
-    looks = {(report._look(place)["color"], str(report._look(place)["linestyle"])) for place in range(28)}
+    looks = {(formatting.look(place)["color"], str(formatting.look(place)["linestyle"])) for place in range(28)}
     assert len(looks) == 28
 
 
@@ -372,14 +372,14 @@ def test_names_of_files(few, tmp_path):
 
 def test_numbers_in_tables():
     decimals = {(0, 100): 0, (90, 99): 2, (-3, -2): 2, (0, 0.02): 4, (7, 7): 2, (0, 0): 0, (0, 1e-9): 6, (0, 1e6): 0}
-    assert {scores: report._decimals(scores) for scores in decimals} == decimals
-    assert [report._duration(seconds) for seconds in (59.94, 61, 3599, 3600 * 25)] == [
+    assert {scores: formatting.decimals(scores) for scores in decimals} == decimals
+    assert [formatting.duration(seconds) for seconds in (59.94, 61, 3599, 3600 * 25)] == [
         "59.9 s",
         "1 min 01 s",
         "59 min 59 s",
         "25 h 00 min",
     ]
-    assert report._ranges([3, 1, 2, 7, 9, 10]) == "1-3, 7, 9-10"
+    assert formatting.ranges([3, 1, 2, 7, 9, 10]) == "1-3, 7, 9-10"
 
 
 # ---------------------------------------------------------------------- in a browser

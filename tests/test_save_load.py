@@ -16,7 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from toys import Toy
 
-from sb3_maxent import S2AC, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, soft_q_learning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, sacnf, soft_q_learning
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
 BOX = spaces.Box(-2, 3, (2,))
@@ -79,6 +79,12 @@ OPTIONS = {
         {"learned_start": False, "start_std": 0.8, "entropy_estimator": "exact", "behavior_policy": "softmax"},
         {"amortized": True, "second_order": True, "out_of_bounds": "clip", "truncation": 2.0, "max_step_ratio": 0.3},
     ],
+    "SACNF": [
+        {"flow": "planar", "n_flows": 2, "conditional_flow": False, "ent_coef": "lin_0.5_0.1"},
+        {"flow": "radial"},
+        {"n_flows": 1, "n_bins": 4},
+        {"n_flows": 0},
+    ],
 }
 
 
@@ -91,7 +97,7 @@ OPTIONS = {
         for kwargs in [*EVERYWHERE, *OPTIONS[algorithm.__name__]]
     ]
     + [(SoftQLearning, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["Box"]]]
-    + [(S2AC, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["S2AC"]]],
+    + [(cls, BOX, kwargs) for cls in (S2AC, SACNF) for kwargs in [*EVERYWHERE, *OPTIONS[cls.__name__]]],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
@@ -189,6 +195,9 @@ CNN = {"features_extractor_kwargs": {"features_dim": 8}}
         (S2AC, BOX, "MlpPolicy", None, NETWORKS),
         (S2AC, BOX, s2ac.CnnPolicy, IMAGE, CNN),
         (S2AC, BOX, s2ac.MultiInputPolicy, DICT, {"share_features_extractor": True}),
+        (SACNF, BOX, "MlpPolicy", None, NETWORKS),
+        (SACNF, BOX, sacnf.CnnPolicy, IMAGE, CNN),
+        (SACNF, BOX, sacnf.MultiInputPolicy, DICT, {"net_arch": []}),
     ],
     ids=lambda value: getattr(value, "__name__", value) if isinstance(value, type | str) else "",
 )
@@ -260,6 +269,7 @@ RESUMED = {
         spaces.Box(0, 2, (2,)),
         {"ent_coef": "auto_0.3", "n_particles": 4, "entropy_estimator": "hutchinson", "behavior_policy": "softmax"},
     ),
+    "SACNF": (SACNF, spaces.Box(0, 2, (2,)), {"flow": "spline", "n_flows": 2}),
 }
 
 

@@ -161,6 +161,12 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         assert isinstance(loss, th.Tensor)  # for the type checker
         return loss
 
+    def _policy_parameters(self) -> dict[str, Any]:
+        """
+        :return: parameters of the algorithm that the policy is made with, beside those of ``policy_kwargs``
+        """
+        return {}
+
     def _diagnostics(self) -> dict[str, th.Tensor]:
         """
         :return: further scalars to log under ``train/``, the same names after each gradient step
@@ -208,7 +214,12 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_parameters()
-        super()._setup_model()
+        policy_kwargs = self.policy_kwargs
+        self.policy_kwargs = {**policy_kwargs, **self._policy_parameters()}
+        try:
+            super()._setup_model()
+        finally:
+            self.policy_kwargs = policy_kwargs  # what the user gave stays as it is
         self.actor, self.critic, self.critic_target = self.policy.actor, self.policy.critic, self.policy.critic_target
         # Running mean and variance of batch norm
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])

@@ -4,7 +4,6 @@ The command line of a comparison and the runs it asks for. What can be known to 
 
 import argparse
 import ast
-import difflib
 import hashlib
 import importlib
 import json
@@ -24,7 +23,7 @@ from sb3_maxent.compare.runs import Run
 # Kinds of action of the algorithms that don't take all kinds
 DISCRETE = (spaces.Discrete, spaces.MultiDiscrete)
 ACTIONS: dict[str, tuple[type[spaces.Space], ...]] = {
-    **dict.fromkeys(("crossq", "ddpg", "s2ac", "sac", "td3", "tqc"), (spaces.Box,)),
+    **dict.fromkeys(("crossq", "ddpg", "s2ac", "sac", "sacnf", "td3", "tqc"), (spaces.Box,)),
     **dict.fromkeys(("dqn", "qrdqn"), (spaces.Discrete,)),
     "ars": (spaces.Box, spaces.Discrete),
     "discretesac": DISCRETE,
@@ -97,7 +96,9 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
     problems = [*_bad_numbers(arguments), *_missing_packages(arguments)]
     known = zoo.algorithms()
     for kind, names, registered in (("algorithm", arguments.algos, known), ("environment", arguments.envs, gym.registry)):
-        problems += [f"there is no {kind} {name!r}{_nearest(name, registered)}" for name in names if name not in registered]
+        problems += [
+            f"there is no {kind} {name!r}{zoo.did_you_mean(name, registered)}" for name in names if name not in registered
+        ]
     conf, conf_problems = _conf_files(arguments, known)
     overrides, override_problems = _overrides(arguments, known)
     problems += [*conf_problems, *override_problems]
@@ -153,12 +154,6 @@ def _missing_packages(arguments: argparse.Namespace) -> Iterable[str]:
             yield f"--gym-packages {module}: {type(error).__name__}: {error}"
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    lower = {known.lower(): known for known in names}
-    matches = difflib.get_close_matches(name.lower(), lower, n=3)
-    return f", did you mean {' or '.join(repr(lower[match]) for match in matches)}?" if matches else ""
-
-
 def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """
     :param arguments: of the command line
@@ -210,7 +205,7 @@ def _overrides(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dic
 
 def _not_compared(algo: str, arguments: argparse.Namespace, known: Sequence[str]) -> str:
     what = "is not among --algos" if algo in known else "is no algorithm"
-    return f"{algo!r} {what}{_nearest(algo, arguments.algos)}"
+    return f"{algo!r} {what}{zoo.did_you_mean(algo, arguments.algos)}"
 
 
 def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Iterable[str]:

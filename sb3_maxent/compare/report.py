@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from sb3_maxent.compare import formatting as fmt
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.statistics import (
     CURVE_REPETITIONS,
@@ -33,34 +34,10 @@ from sb3_maxent.compare.statistics import (
 )
 from sb3_maxent.compare.template import PAGE
 
-# Near Okabe and Ito's colours, which colour-blind readers can tell apart: without yellow and black, with a purple. All can
-# be seen on white and on dark. With the line styles 28 algorithms look different.
-COLOURS = ("#0a7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a63d2")
-LINE_STYLES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.3, 1.3)))
-INK, PAPER = "#1f2328", "#ffffff"  # on the page: the reader's colours
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a $ in an id is a $
-    "legend.handlelength": 3,
-    "svg.fonttype": "none",  # text stays text: small files, and it can be searched
-    "svg.hashsalt": "sb3_maxent",  # the same ids each time
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK),
-}
 COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
-NONE = "-"
 
 
 # ---------------------------------------------------------------------- figures
-
-
-def _look(index: int) -> dict[str, Any]:
-    """Colour and line style of the algorithm at a place in the order of comparison"""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINE_STYLES[index % len(LINE_STYLES)]}
 
 
 def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -75,10 +52,10 @@ def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
     :param curves: the curves of the algorithms on one environment, see ``learning_curve``
     """
     for index, curve in enumerate(curves):
-        look = _look(index)
+        look = fmt.look(index)
         label = curve.algo
         if curve.n_counted < curve.n_runs:
-            label += f" ({curve.n_counted or 'none'} of {_count(curve.n_runs, 'run')})"
+            label += f" ({curve.n_counted or 'none'} of {fmt.count(curve.n_runs, 'run')})"
         if len(curve.steps):
             single = len(curve.steps) == 1
             axes.plot(curve.steps, curve.iqm, label=label, linewidth=1.8, marker="o" if single else None, **look)
@@ -101,7 +78,7 @@ def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
 def _curves_figure(env: str, curves: Sequence[Curve]) -> Figure:
     figure = Figure(figsize=(6, 3.7), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(_shorten(env, 52), loc="left", fontsize=11)
+    axes.set_title(fmt.shorten(env, 52), loc="left", fontsize=11)
     draw_learning_curves(axes, curves)
     labels = axes.get_legend_handles_labels()[1]
     columns = max(1, int(430 / (60 + 6.5 * max(map(len, labels)))))  # of 432 points
@@ -117,26 +94,16 @@ def _aggregate_figure(algos: Sequence[str], estimates: Mapping[str, Mapping[str,
     for axes, name in zip(panels, ("IQM", "mean", "median"), strict=True):
         for row, (algo, of_algo) in enumerate(estimates.items()):
             value, low, high = of_algo[name]
-            colour = _look(algos.index(algo))["color"]
+            colour = fmt.look(algos.index(algo))["color"]
             axes.plot([low, high], [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
             axes.plot([value], [row], "|", color=colour, markersize=13, markeredgewidth=2.5)
         axes.set_title(name, fontsize=10)
         axes.grid(axis="y", visible=False)
         axes.locator_params(axis="x", nbins=3)
-    panels[0].set_yticks(range(len(estimates)), [_shorten(algo, 24) for algo in estimates])
+    panels[0].set_yticks(range(len(estimates)), [fmt.shorten(algo, 24) for algo in estimates])
     panels[0].set_ylim(len(estimates) - 0.5, -0.5)
     panels[1].set_xlabel("normalised score")
     return figure
-
-
-def _shorten(name: str, length: int) -> str:
-    return name if len(name) <= length else f"{name[: length // 2]}…{name[-length // 2 :]}"
-
-
-def _save(figure: Figure, path: Path, title: str) -> None:
-    """Write PATH.png and PATH.svg, the same bytes each time."""
-    figure.savefig(f"{path}.png", dpi=200, metadata={"Software": None, "Title": title})
-    figure.savefig(f"{path}.svg", metadata={"Date": None, "Creator": None, "Title": title})
 
 
 def _inline(svg: str, prefix: str) -> str:
@@ -150,73 +117,10 @@ def _inline(svg: str, prefix: str) -> str:
     svg = re.sub(r"""( id="|url\(#|href="#)""", rf"\g<1>{prefix}-", svg)
     svg = svg.replace("<title>", f'<title id="{prefix}-title">', 1)
     svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-title" ', 1)
-    return svg.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none").strip()
+    return svg.replace(fmt.INK, "currentColor").replace(f"fill: {fmt.PAPER}", "fill: none").strip()
 
 
 # ---------------------------------------------------------------------- Markdown
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#&~!|])", r"\\\1", " ".join(text.split()))
-
-
-def _code(value: Any) -> str:
-    """As code: of the text of settings and ids nothing is taken for Markdown"""
-    text = " ".join(str(value).split())
-    if not text:
-        return NONE
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if "`" in (text[0], text[-1]) else ""
-    return f"{fence}{space}{text}{space}{fence}"
-
-
-def _codes(values: Iterable[Any]) -> str:
-    return ", ".join(map(_code, values))
-
-
-def _span(numbers: Iterable[int]) -> str:
-    numbers = sorted(numbers)
-    return f"{numbers[0]:,}" if numbers[0] == numbers[-1] else f"{numbers[0]:,} to {numbers[-1]:,}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (head, ["---"] * len(head), *rows)
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """Sorted and shortened: 0-4, 7"""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
-
-
-def _decimals(scores: Iterable[float]) -> int:
-    """Decimals that resolve a few thousandths of the scores' range"""
-    scores = list(scores)
-    extent = max(scores) - min(scores) or max(map(abs, scores))
-    return int(np.clip(2 - math.floor(math.log10(extent)), 0, 6)) if extent > 0 else 0
-
-
-def _interval(estimate: Estimate, decimals: int) -> str:
-    text = f"{estimate.value:.{decimals}f}"
-    bounds = NONE if math.isnan(estimate.low) else f"{estimate.low:.{decimals}f}, {estimate.high:.{decimals}f}"
-    return f"{text} [{bounds}]"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _settings_rows(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -226,11 +130,11 @@ def _settings_rows(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tu
         if isinstance(value, Mapping) and any(len(str(inner)) > 60 for inner in value.values()):
             yield from _settings_rows(value, f"{name}, ")
         elif isinstance(value, Mapping):
-            yield _code(name), _codes(f"{inner}: {text}" for inner, text in value.items()) or NONE
+            yield fmt.code(name), fmt.codes(f"{inner}: {text}" for inner, text in value.items()) or fmt.NONE
         elif isinstance(value, (list, tuple, set)):
-            yield _code(name), _code(", ".join(map(str, value)))
+            yield fmt.code(name), fmt.code(", ".join(map(str, value)))
         else:
-            yield _code(name), NONE if value is None else _code(value)
+            yield fmt.code(name), fmt.NONE if value is None else fmt.code(value)
 
 
 # ---------------------------------------------------------------------- sections
@@ -269,24 +173,25 @@ class _Comparison:
 def _what(comparison: _Comparison, settings: Mapping[str, Any]) -> Iterable[str]:
     results = comparison.results
     algos, envs = (
-        _count(len(names), noun) for names, noun in ((comparison.algos, "algorithm"), (comparison.envs, "environment"))
+        fmt.count(len(names), noun) for names, noun in ((comparison.algos, "algorithm"), (comparison.envs, "environment"))
     )
     seeds = {result.seed for result in results}
     finished = sum(result.status == "finished" for result in results)
     text = (
-        f"{algos} ({_codes(comparison.algos)}) on {envs} ({_codes(comparison.envs)}) with {_count(len(seeds), 'seed')}"
-        f" ({_ranges(seeds)}), {_span(result.n_timesteps for result in results)} environment steps a run."
+        f"{algos} ({fmt.codes(comparison.algos)}) on {envs} ({fmt.codes(comparison.envs)})"
+        f" with {fmt.count(len(seeds), 'seed')} ({fmt.ranges(seeds)}),"
+        f" {fmt.span(result.n_timesteps for result in results)} environment steps a run."
     )
     evaluated = [result for result in results if result.status == "finished" and len(result.steps)]
     if evaluated:
         text += (
-            f" Evaluations of a run: {_span(len(result.steps) for result in evaluated)};"
-            f" episodes of each: {_span(result.returns.shape[1] for result in evaluated)}."
+            f" Evaluations of a run: {fmt.span(len(result.steps) for result in evaluated)};"
+            f" episodes of each: {fmt.span(result.returns.shape[1] for result in evaluated)}."
         )
     yield "## What was compared"
-    yield f"{text} {finished} of {_count(len(results), 'run')} finished."
+    yield f"{text} {finished} of {fmt.count(len(results), 'run')} finished."
     if settings:
-        yield _table(("setting", "value"), _settings_rows(settings))
+        yield fmt.table(("setting", "value"), _settings_rows(settings))
 
 
 def _guide(comparison: _Comparison) -> Iterable[str]:
@@ -318,34 +223,36 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
     runs, scores = comparison.runs[env], comparison.scores[env]
     asked = {algo: of_algo for algo, of_algo in runs.items() if of_algo}
     incomplete = any(len(scores.get(algo, ())) < len(of_algo) for algo, of_algo in asked.items())
-    yield f"## {_code(env)}{' (incomplete)' if incomplete else ''}"
+    yield f"## {fmt.code(env)}{' (incomplete)' if incomplete else ''}"
 
     estimates = {algo: summarise(values[:, None]) for algo, values in scores.items()}
-    decimals = _decimals(np.concatenate(list(scores.values()))) if scores else 0
+    decimals = fmt.decimals(np.concatenate(list(scores.values()))) if scores else 0
     rows = []
     for algo in [*comparison.by_iqm(estimates), *(algo for algo in asked if algo not in scores)]:
-        row = [_code(algo), f"{len(scores.get(algo, ()))} of {len(asked[algo])}"]
-        row += [_interval(estimates[algo][name], decimals) if algo in scores else NONE for name in ("IQM", "mean", "median")]
+        row = [fmt.code(algo), f"{len(scores.get(algo, ()))} of {len(asked[algo])}"]
+        row += [
+            fmt.interval(estimates[algo][name], decimals) if algo in scores else fmt.NONE for name in ("IQM", "mean", "median")
+        ]
         timed = [run for run in asked[algo] if run.status == "finished" and run.seconds]
         if timed:
-            row.append(_duration(float(np.median([run.seconds for run in timed if run.seconds]))))
+            row.append(fmt.duration(float(np.median([run.seconds for run in timed if run.seconds]))))
             row.append(
                 f"{np.median([(run.num_timesteps or run.n_timesteps) / run.seconds for run in timed if run.seconds]):,.0f}"
             )
         else:
-            row += [NONE, NONE]
+            row += [fmt.NONE, fmt.NONE]
         rows.append(row)
-    yield _table(("algorithm", "runs", "IQM", "mean", "median", "wall-clock", "steps/s"), rows)
+    yield fmt.table(("algorithm", "runs", "IQM", "mean", "median", "wall-clock", "steps/s"), rows)
 
     single = [algo for algo, values in scores.items() if len(values) == 1]
     if single:
-        yield f"No interval for {_codes(single)}: it takes at least two finished runs."
+        yield f"No interval for {fmt.codes(single)}: it takes at least two finished runs."
     equal = [algo for algo, values in scores.items() if len(values) > 1 and values.min() == values.max()]
     if equal:
-        yield f"The runs of {_codes(equal)} all have the same score, so that its interval has no width."
+        yield f"The runs of {fmt.codes(equal)} all have the same score, so that its interval has no width."
     without = [algo for algo in asked if algo not in scores]
     if without:
-        yield f"No finished run with a score: {_codes(without)}."
+        yield f"No finished run with a score: {fmt.codes(without)}."
     for noun, numbers in (
         ("Steps that a run was to take", {algo: {run.n_timesteps for run in of_algo} for algo, of_algo in asked.items()}),
         (
@@ -354,7 +261,7 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
         ),
     ):
         if len(set().union(*numbers.values())) > 1:
-            each = "; ".join(f"{_code(algo)} {_span(of_algo)}" for algo, of_algo in numbers.items())
+            each = "; ".join(f"{fmt.code(algo)} {fmt.span(of_algo)}" for algo, of_algo in numbers.items())
             yield f"{noun} are not the same for all, which a comparison should be aware of: {each}."
 
     curves = [learning_curve(of_algo) if of_algo else _no_curve(algo) for algo, of_algo in runs.items()]
@@ -383,20 +290,20 @@ def _improvement(comparison: _Comparison) -> Iterable[str]:
     rows = []
     for x, y in combinations(comparison.scored, 2):
         both = [env for env in comparison.envs if x in scores[env] and y in scores[env]]
-        cells = dict.fromkeys(comparison.envs, NONE)
+        cells = dict.fromkeys(comparison.envs, fmt.NONE)
         if both:
             estimates = probability_of_improvement([(scores[env][x], scores[env][y]) for env in both])
-            cells.update(zip(both, (_interval(estimate, 2) for estimate in estimates), strict=False))
-        row = [f"{_code(x)} over {_code(y)}", *cells.values()]
+            cells.update(zip(both, (fmt.interval(estimate, 2) for estimate in estimates), strict=False))
+        row = [f"{fmt.code(x)} over {fmt.code(y)}", *cells.values()]
         if over_all:
             if both != common:
                 estimates = probability_of_improvement([(scores[env][x], scores[env][y]) for env in common])
-            row.append(_interval(estimates[-1], 2))
+            row.append(fmt.interval(estimates[-1], 2))
         rows.append(row)
     yield "## Probability of improvement"
-    yield _table(("X over Y", *map(_code, comparison.envs), *(["mean"] if over_all else [])), rows)
+    yield fmt.table(("X over Y", *map(fmt.code, comparison.envs), *(["mean"] if over_all else [])), rows)
     if over_all and len(common) < len(comparison.envs):
-        yield f"The mean is over the environments on which all algorithms have a score: {_codes(common)}."
+        yield f"The mean is over the environments on which all algorithms have a score: {fmt.codes(common)}."
 
 
 def _aggregate(comparison: _Comparison, folder: Path) -> Iterable[str]:
@@ -424,16 +331,20 @@ def _aggregate(comparison: _Comparison, folder: Path) -> Iterable[str]:
         " and median are over the environments' means."
     )
     if len(common) < len(comparison.envs):
-        yield f"Only the environments on which all algorithms have a score: {_codes(common)}."
+        yield f"Only the environments on which all algorithms have a score: {fmt.codes(common)}."
     if set(scored) != set(comparison.algos):
-        yield f"Without a finished run anywhere: {_codes(algo for algo in comparison.algos if algo not in scored)}."
+        yield f"Without a finished run anywhere: {fmt.codes(algo for algo in comparison.algos if algo not in scored)}."
     flat = [env for env in common if np.ptp(np.concatenate(list(comparison.scores[env].values()))) == 0]
     if flat:
-        yield f"All scores are the same on {_codes(flat)}: 0.5 for each."
-    yield _table(
+        yield f"All scores are the same on {fmt.codes(flat)}: 0.5 for each."
+    yield fmt.table(
         ("algorithm", "runs each", "IQM", "mean", "median"),
         (
-            [_code(algo), str(fewest[algo]), *(_interval(estimates[algo][name], 3) for name in ("IQM", "mean", "median"))]
+            [
+                fmt.code(algo),
+                str(fewest[algo]),
+                *(fmt.interval(estimates[algo][name], 3) for name in ("IQM", "mean", "median")),
+            ]
             for algo in order
         ),
     )
@@ -456,12 +367,12 @@ def _missing(comparison: _Comparison) -> Iterable[str]:
                 if not counts(run):
                     kinds.setdefault(_state(run), []).append(run)
             for kind, of_kind in kinds.items():
-                reached = _span(int(run.steps[-1]) if len(run.steps) else 0 for run in of_kind)
-                steps = f"{reached} of {_span(run.n_timesteps for run in of_kind)}"
-                rows.append([_code(env), _code(algo), kind, _ranges(run.seed for run in of_kind), steps])
+                reached = fmt.span(int(run.steps[-1]) if len(run.steps) else 0 for run in of_kind)
+                steps = f"{reached} of {fmt.span(run.n_timesteps for run in of_kind)}"
+                rows.append([fmt.code(env), fmt.code(algo), kind, fmt.ranges(run.seed for run in of_kind), steps])
     if rows:
         yield "These runs are not in the statistics."
-        yield _table(("environment", "algorithm", "state", "seeds", "evaluated up to step"), rows)
+        yield fmt.table(("environment", "algorithm", "state", "seeds", "evaluated up to step"), rows)
     else:
         yield "Nothing: all runs finished and have a score."
 
@@ -485,8 +396,8 @@ def _image(folder: Path, name: str, title: str, figure: Figure) -> str:
     number = 2
     while unique.lower() in taken:
         unique, number = f"{stem}_{number}", number + 1
-    _save(figure, folder / "figures" / unique, title)
-    return f"![{_plain(title)}](figures/{unique}.svg)"
+    fmt.save_figure(figure, folder / "figures" / unique, title)
+    return f"![{fmt.plain(title)}](figures/{unique}.svg)"
 
 
 def _page(markdown: str, folder: Path, title: str) -> str:
@@ -547,16 +458,16 @@ def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str,
     write_csv(folder / "results.csv", results)
 
     comparison = _Comparison(results)
-    title = _shorten(f"Comparison of {', '.join(comparison.algos)} on {', '.join(comparison.envs)}", 120)
-    blocks = [f"# {_plain(title)}"]
+    title = fmt.shorten(f"Comparison of {', '.join(comparison.algos)} on {', '.join(comparison.envs)}", 120)
+    blocks = [f"# {fmt.plain(title)}"]
     missing = sum(not counts(result) for result in results)
     if missing:
         blocks.append(
-            f"> **Incomplete:** {missing} of {_count(len(results), 'run')} have no final score; see “What is missing”."
+            f"> **Incomplete:** {missing} of {fmt.count(len(results), 'run')} have no final score; see “What is missing”."
         )
     blocks += _what(comparison, settings)
     blocks += _guide(comparison)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fmt.STYLE):
         for env in comparison.envs:
             blocks += _environment(comparison, env, folder)
         blocks += _improvement(comparison)

@@ -8,6 +8,7 @@ import gymnasium as gym
 
 from sb3_maxent.envs.mixture_bandit import MixtureBanditEnv
 from sb3_maxent.envs.multigoal import MultiGoalEnv
+from sb3_maxent.envs.perturbation import PERTURBATIONS, PerturbationWrapper
 from sb3_maxent.envs.tabular import TabularMDPEnv
 
 _ENTRY_POINTS = {
@@ -32,4 +33,4 @@ for _id, (_class, _arguments) in _ENTRY_POINTS.items():
     if _id not in gym.registry:
         gym.register(_id, entry_point=f"{__name__}:{_class}", **_arguments)  # type: ignore[arg-type]
 
-__all__ = ["MixtureBanditEnv", "MultiGoalEnv", "TabularMDPEnv"]
+__all__ = ["PERTURBATIONS", "MixtureBanditEnv", "MultiGoalEnv", "PerturbationWrapper", "TabularMDPEnv"]

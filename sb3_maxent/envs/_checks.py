@@ -29,6 +29,8 @@ def check_array(
     :raises ValueError: if it is none
     """
     try:
+        if np.asarray(value).dtype.kind in "bUS":  # NumPy would read True as 1 and "0.5" as 0.5
+            raise TypeError
         array = np.array(value, dtype=np.float64)
         if allow_empty and not array.size:
             return np.empty((0, *shape[1:]))  # type: ignore[arg-type]

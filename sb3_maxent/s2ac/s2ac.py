@@ -225,18 +225,14 @@ class S2AC(MaxEntAlgorithm):
             raise ValueError("`second_order` must be False, not True, for `learned_start=False`: the start learns nothing")
         check_choice("likelihood_ratio", self.likelihood_ratio, (False, True))
 
-    def _setup_model(self) -> None:
-        # The policy gets our parameters with those of the user, whose dictionary stays as it is
-        policy_kwargs = self.policy_kwargs
-        self.policy_kwargs = {
-            **policy_kwargs,
+    def _policy_parameters(self) -> dict[str, Any]:
+        return {
             **{name: getattr(self, name) for name in POLICY_PARAMETERS},
             "sampler_kwargs": {name: getattr(self, name) for name in SAMPLER_PARAMETERS},
         }
-        try:
-            super()._setup_model()
-        finally:
-            self.policy_kwargs = policy_kwargs
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
         # The uniform policy's is the largest
         check_number("target_entropy", self.target_entropy, maximum=self._action_dim * math.log(2))
 
