@@ -265,7 +265,9 @@ def main() -> None:
             print(f"| {name} | {n_parameters(model)} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
-    actors = {name: model for name, model in models.items() if name in (BASELINE, *(n for n in ALGORITHMS if n.startswith(("S2AC", "SACNF"))))}
+    actors = {
+        name: model for name, model in models.items() if name in ALGORITHMS and name.startswith((BASELINE, "S2AC", "SACNF"))
+    }
     times = measure_acting(actors, args.rounds)
     for name, column in times.items():
         rows += [[name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]

@@ -371,6 +371,7 @@ class TrainedAgent(NamedTuple):
     :param algo: zoo key
     :param env: environment id
     :param exp_id: what rl_zoo3 tells trainings of the same algorithm and environment apart by, mostly a number
+    :param folder: as it was given
     :param seed: of the training
     :param file: the model
     :param arguments: of the training's command line, by name
@@ -379,6 +380,7 @@ class TrainedAgent(NamedTuple):
     algo: str
     env: str
     exp_id: str
+    folder: str
     seed: int
     file: Path
     arguments: dict[str, Any]
@@ -402,10 +404,11 @@ def trained_agents(folder: str | Path, best: bool = False) -> list[TrainedAgent]
             try:
                 # As rl_zoo3 reads what it wrote: values may be Python objects
                 arguments = dict(yaml.load((settings / "args.yml").read_text(), Loader=yaml.UnsafeLoader))
-            except yaml.YAMLError as error:
-                raise ValueError(f"{settings / 'args.yml'} can't be read: {error}") from error
+                env, seed = arguments["env"], arguments["seed"]
+            except (yaml.YAMLError, KeyError, TypeError) as error:
+                raise ValueError(f"{settings / 'args.yml'} can't be read: {error!r}") from error
             exp_id = place.name.removeprefix(f"{settings.name}_")
-            agents.append(TrainedAgent(place.parent.name, arguments["env"], exp_id, arguments["seed"], file, arguments))
+            agents.append(TrainedAgent(place.parent.name, env, exp_id, Path(folder).as_posix(), seed, file, arguments))
     return sorted(agents, key=lambda agent: (agent.algo, agent.env, len(agent.exp_id), agent.exp_id))
 
 
@@ -430,12 +433,41 @@ def load_agent(agent: TrainedAgent, device: str = "auto") -> BaseAlgorithm:
     return algorithm.load(agent.file, custom_objects=schedules, device=device, **kwargs)
 
 
+class _EndOfEpisode(gym.Wrapper[Any, Any, Any, Any]):
+    """``Monitor``'s account of an episode that a wrapper around it ends, as a ``TimeLimit`` of the training may."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if (terminated or truncated) and "episode" not in info:
+            rewards = self.env.get_wrapper_attr("rewards")
+            info = {**info, "episode": {"r": float(sum(rewards)), "l": len(rewards)}}
+        return observation, reward, terminated, truncated, info
+
+
+def env_kwargs_of(agent: TrainedAgent) -> dict[str, Any]:
+    """
+    :param agent: which
+    :return: the arguments of its environment
+    """
+    given = agent.arguments.get("env_kwargs")
+    return (_saved_hyperparams(agent)[0].get("env_kwargs") if given is None else given) or {}
+
+
+def _saved_hyperparams(agent: TrainedAgent) -> tuple[dict[str, Any], str | None]:
+    """By rl_zoo3's code, and where the statistics of ``VecNormalize`` are."""
+    from rl_zoo3 import get_saved_hyperparams
+
+    settings = agent.file.parent / agent.env.replace("/", "-")
+    return get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
+
+
 def evaluation_env(
     agent: TrainedAgent, n_envs: int = 1, seed: int = 0, wrappers: Sequence[dict[Any, dict[str, Any]]] = ()
 ) -> VecEnv:
     """
     What an agent was trained in, as ``enjoy`` makes it: with the training's ``env_kwargs``, wrappers and stacked frames, and
-    with its statistics of ``VecNormalize``, which stay as they are. ``Monitor``'s returns are those of the environment.
+    with its statistics of ``VecNormalize``, which stay as they are. ``info["episode"]`` has the environment's own rewards, up
+    to where the outermost wrapper ends the episode (on Atari: up to the game's end, not to that of a life).
 
     :param agent: which
     :param n_envs: number of copies, in this process
@@ -444,15 +476,16 @@ def evaluation_env(
     :return: the environment
     """
     register()
-    from rl_zoo3 import create_test_env, get_saved_hyperparams
+    from rl_zoo3 import create_test_env
 
     for module in agent.arguments.get("gym_packages", ()):
         importlib.import_module(module)
-    settings = agent.file.parent / agent.env.replace("/", "-")
-    hyperparams, stats_path = get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
-    env_kwargs = hyperparams.pop("env_kwargs", None)
+    hyperparams, stats_path = _saved_hyperparams(agent)
+    hyperparams.pop("env_kwargs", None)
     own = hyperparams.get("env_wrapper") or []
-    hyperparams["env_wrapper"] = [*wrappers, *(own if isinstance(own, list) else [own])]
+    own = own if isinstance(own, list) else [own]
+    outermost: list[dict[Any, dict[str, Any]]] = [] if "Atari" in str(own) else [{_EndOfEpisode: {}}]
+    hyperparams["env_wrapper"] = [*wrappers, *own, *outermost]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it loads
         return create_test_env(
             agent.env,
@@ -461,7 +494,7 @@ def evaluation_env(
             seed=seed,
             should_render=False,
             hyperparams=hyperparams,
-            env_kwargs=env_kwargs if agent.arguments.get("env_kwargs") is None else agent.arguments["env_kwargs"],
+            env_kwargs=env_kwargs_of(agent),
             vec_env_cls=DummyVecEnv,
         )
 

@@ -276,6 +276,12 @@ def test_parameters_of_s2ac_that_do_not_go_together(name, value, kwargs):
         S2AC("MlpPolicy", Toy(action_space=BOX), **kwargs)
 
 
+@pytest.mark.parametrize(("algorithm", "name", "value"), [(S2AC, "start_std", 0.3), (SACNF, "flow", "radial")])
+def test_parameters_of_the_algorithm_among_those_of_the_policy(algorithm, name, value):
+    with pytest.raises(ValueError, match=f"`policy_kwargs` must not have `{name}`: give it to {algorithm.__name__} itself"):
+        algorithm("MlpPolicy", Toy(action_space=BOX), policy_kwargs={name: value})
+
+
 @pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF])
 def test_unbounded_actions(algorithm):
     with pytest.raises(AssertionError, match="finite lower and upper bound"):

@@ -79,6 +79,7 @@ SLOW = {
     ("docs/guide/compare.md", "Going on"),
     ("docs/guide/compare.md", "Hyperparameters"),
     ("docs/guide/extending.md", "In the RL Zoo and in comparisons"),
+    ("docs/guide/robustness.md", "Results"),
     ("docs/guide/speed.md", "Measuring it yourself"),
     ("docs/guide/zoo.md", "Benchmark"),
     ("docs/guide/zoo.md", "Hyperparameter search"),
@@ -93,7 +94,7 @@ SLOW = {
     ("docs/modules/soft_q_learning.md", "How to replicate"),
 }
 # What environments need
-NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco"}
+NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco", "Hopper": "mujoco"}
 
 
 @dataclass(frozen=True)

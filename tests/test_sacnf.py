@@ -115,10 +115,9 @@ def test_extreme_parameters_give_finite_numbers(family, size):
         parameter.requires_grad_()
     transform = (flows.RadialTransform if family == "radial" else flows.PlanarTransform)(*parameters)
     y, log_det = transform.call_and_ladj(th.randn(100, 2))
-    (y.sum() + log_det.clamp(min=-1e3).sum()).backward()
-    for value in (y, *(parameter.grad for parameter in parameters)):
+    (y.sum() + log_det.sum()).backward()
+    for value in (y, log_det, *(parameter.grad for parameter in parameters)):
         assert value.isfinite().all()
-    assert not log_det.isnan().any()
 
 
 @families
@@ -143,7 +142,7 @@ actors = pytest.mark.parametrize(
 @actors
 def test_density_integrates_to_one(family, conditional, dim):
     actor = make_actor(dim, flow=family, conditional_flow=conditional)
-    u = th.linspace(-9, 9, 2001 if dim == 1 else 201, dtype=th.float64)
+    u = th.linspace(-9, 9, 8001 if dim == 1 else 201, dtype=th.float64)
     points = th.cartesian_prod(*[u] * dim).reshape(-1, dim)
     actions = points.tanh()
     with th.no_grad():

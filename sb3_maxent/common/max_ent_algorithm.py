@@ -214,8 +214,10 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_parameters()
-        policy_kwargs = self.policy_kwargs
-        self.policy_kwargs = {**policy_kwargs, **self._policy_parameters()}
+        policy_kwargs, ours = self.policy_kwargs, self._policy_parameters()
+        if twice := ", ".join(f"`{name}`" for name in policy_kwargs if name in ours):
+            raise ValueError(f"`policy_kwargs` must not have {twice}: give it to {type(self).__name__} itself")
+        self.policy_kwargs = {**policy_kwargs, **ours}
         try:
             super()._setup_model()
         finally:

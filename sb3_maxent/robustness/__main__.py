@@ -68,10 +68,10 @@ def prepare(arguments: Namespace, file: Path) -> list[Job]:
     mend(file)
 
     there = {(row.agent, row.model, row.world) for row in rows}
-    todo = [job for job in jobs if (job.agent[:3], job.model, job.world) not in there]
+    todo = [job for job in jobs if (job.agent[:4], job.model, job.world) not in there]
     print(f"{len(jobs)} evaluations of {arguments.episodes} episodes; there already: {len(jobs) - len(todo)}")
     models = {row.agent: row.model for row in rows}
-    for algo, env, exp_id in sorted({job.agent[:3] for job in todo if models.get(job.agent[:3], job.model) != job.model}):
+    for algo, env, exp_id, _ in sorted({job.agent[:4] for job in todo if models.get(job.agent[:4], job.model) != job.model}):
         print(f"Another model than before, evaluated anew: {algo} on {env}, agent {exp_id}")
     return todo
 

@@ -85,6 +85,7 @@ def evaluate(job: Job) -> Row | str:
         algo=job.agent.algo,
         env=job.agent.env,
         exp_id=job.agent.exp_id,
+        folder=job.agent.folder,
         seed=job.agent.seed,
         model=job.model,
         **job.world._asdict(),

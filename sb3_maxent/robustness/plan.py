@@ -4,6 +4,7 @@ The command line and the evaluations it asks for. What can be known to go wrong 
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import inspect
 import itertools
@@ -89,10 +90,12 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
     for env in envs:
         of_env = [agent for agent in agents if agent.env == env and agent.algo in algos]
         problems += _unfit(of_env[0], singles) if of_env else []
+        problems += _incomparable(env, of_env)
     if problems:
         raise ValueError("\n".join(problems))
 
-    products = _worlds(dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+    ordered = {name: axes[name] for name in PERTURBATIONS if name in axes}  # the same combination has one name
+    products = _worlds(dict(zip(ordered, values, strict=True)) for values in itertools.product(*ordered.values()))
     shared = {
         "saved": "best" if arguments.load_best else "last",
         "actions": "stochastic" if arguments.stochastic else "deterministic",
@@ -128,6 +131,21 @@ def _missing_agents(arguments: argparse.Namespace, agents: Sequence[zoo.TrainedA
             yield f"{folder} has no agent of {algo} on {env}"
 
 
+def _incomparable(env: str, agents: Sequence[zoo.TrainedAgent]) -> Iterable[str]:
+    """
+    :param env: environment id
+    :param agents: all that are to be evaluated on it
+    :return: what is wrong with them
+    """
+    kwargs = {}
+    for agent in agents:
+        with contextlib.suppress(Exception):  # of a file that can't be read: the evaluation will say so
+            kwargs[str(zoo.env_kwargs_of(agent))] = f"{agent.algo} {agent.exp_id}"
+    if len(kwargs) > 1:
+        each = "; ".join(f"{agent}: {text}" for text, agent in kwargs.items())
+        yield f"{env}: agents with other env_kwargs can't be compared ({each}): each kind wants a folder of its own (-f, -o)"
+
+
 def _axis(item: str) -> tuple[str, list[Any]]:
     """
     :param item: ``NAME:V1,V2,...``
@@ -156,6 +174,8 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is no number")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

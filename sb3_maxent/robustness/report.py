@@ -64,9 +64,9 @@ class Scores:
         self.algos = sorted({row.algo for row in rows})
         envs = sorted({row.env for row in rows})
         self.worlds = {env: sorted({row.world for row in rows if row.env == env}, key=_strength) for env in envs}
-        self.agents: dict[tuple[str, str, World], dict[str, Row]] = {}
-        for row in sorted(rows, key=lambda row: row.exp_id):
-            self.agents.setdefault((row.env, row.algo, row.world), {})[row.exp_id] = row
+        self.agents: dict[tuple[str, str, World], dict[tuple[str, ...], Row]] = {}
+        for row in sorted(rows, key=lambda row: row.agent):
+            self.agents.setdefault((row.env, row.algo, row.world), {})[row.agent] = row
         self.estimate = functools.cache(self._estimate)
 
     def _estimate(self, env: str, algo: str, world: World, column: str, change: bool = False) -> Estimate | None:
@@ -80,9 +80,9 @@ class Scores:
         """
         before = self.agents.get((env, algo, UNPERTURBED), {})
         scores = [
-            getattr(row, column) - (getattr(before[exp_id], column) if change else 0)
-            for exp_id, row in self.agents.get((env, algo, world), {}).items()
-            if exp_id in before or not change
+            getattr(row, column) - (getattr(before[agent], column) if change else 0)
+            for agent, row in self.agents.get((env, algo, world), {}).items()
+            if agent in before or not change
         ]
         return summarise(np.array(scores)[:, None])["mean"] if scores else None
 
@@ -147,7 +147,7 @@ def _settings(rows: Sequence[Row]) -> Iterable[str]:
     lines = [("agents", f"{len(agents)}, of training seeds {fmt.ranges({seed for *_, seed in agents})}")]
     lines += [(name, "; ".join({str(getattr(row, name)): 0 for row in rows})) for name in (*SHARED, "versions")]
     yield fmt.table(("setting", "value"), [(fmt.code(name), fmt.code(value)) for name, value in lines])
-    if len({(algo, env, seed) for algo, env, _, seed in agents}) < len(agents):
+    if len({(algo, env, seed) for algo, env, *_, seed in agents}) < len(agents):
         yield "**Some agents of an algorithm have the same training seed:** if they are copies, intervals are too narrow."
 
 
@@ -176,9 +176,15 @@ def draw(axes: Axes, scores: Scores, env: str, panel: Panel) -> None:
         axes.locator_params(axis="x", integer=all(isinstance(place, int) for place in panel.places))
     else:
         axes.set_xlim(-0.5, len(panel.places) - 0.5)
-        axes.set_xticks(panel.places, [textwrap.fill(label, 14) for label in panel.labels.values()])
+        axes.set_xticks(panel.places, [_tick(panel.name, label) for label in panel.labels.values()])
     axes.set(xlabel=panel.name, ylabel="return")
     axes.set_title(fmt.shorten(env, 40), loc="left", fontsize=11)
+
+
+def _tick(name: str, label: str) -> str:
+    """For walls their number, as all of their coordinates would be longer than the figure is high"""
+    walls = json.loads(label) if name == "obstacles" and label != "none" else None
+    return textwrap.fill(label, 14) if walls is None else fmt.count(len(walls), "wall")
 
 
 def _figure(scores: Scores) -> Figure | None:

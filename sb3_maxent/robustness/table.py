@@ -37,7 +37,8 @@ class Row(NamedTuple):
 
     :param algo: zoo key
     :param env: environment id
-    :param exp_id: what tells the agent from others of this algorithm and environment
+    :param exp_id: what tells the agent from others of this algorithm and environment in its folder
+    :param folder: of the trained agents, as it was given
     :param seed: of its training
     :param model: hash of the model file: an agent that was trained again is another one
     :param saved: ``"last"`` or ``"best"`` model of the training
@@ -56,6 +57,7 @@ class Row(NamedTuple):
     algo: str
     env: str
     exp_id: str
+    folder: str
     seed: int
     model: str
     saved: str
@@ -71,8 +73,8 @@ class Row(NamedTuple):
     versions: str
 
     @property
-    def agent(self) -> tuple[str, str, str]:
-        return self.algo, self.env, self.exp_id
+    def agent(self) -> tuple[str, str, str, str]:
+        return self.algo, self.env, self.exp_id, self.folder
 
     @property
     def world(self) -> World:

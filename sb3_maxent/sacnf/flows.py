@@ -19,7 +19,7 @@ from zuko.utils import bisection, unpack  # noqa: E402
 
 Distribution.set_default_validate_args(_validate_args)
 
-# Derivatives and lengths of the shallow flows stay within exp(-5) and exp(5), so that no logarithm is infinite
+# What shallow flows exponentiate stays in [-5, 5], and no derivative below exp(-5): no logarithm is infinite
 LOG_BOUND = 5.0
 # Halvings of an interval of length 2 (|slope| + 1) until float64 has nothing left to halve
 BISECTIONS = 60
