@@ -281,7 +281,7 @@ def test_colour_of_a_trajectory(axes, moves, colour):
 def test_multigoal_figure(models):
     env = gym.make("MultiGoal-v0", probe_states=[STATE, [0, 0]], max_episode_steps=3)
     figure = figures.multigoal_figure(models, env)
-    lines = np.reshape(figure.axes, (5, 3))
+    lines = np.reshape(figure.axes, (len(models), 3))
     assert [axes.get_ylabel() for axes in lines[:, 0]] == list(models)
     for name, (_, first, second) in zip(models, lines, strict=True):
         what = "actions" if name == "PPO" else "Q and actions"

@@ -779,7 +779,7 @@ def missing_for(env_id):
 # Arguments of read_hyperparams, and what it raises
 BAD = {
     ("s2ca", "MultiGoal-v0"): "ValueError: There is no algorithm 's2ca', did you mean 's2ac'?",
-    ("s2ac", "MultiGaol-v0"): "ValueError: There is no environment 'MultiGaol-v0', did you mean 'MultiGoal-v0'?",
+    ("s2ac", "MultiGaol-v0"): "ValueError: There is no environment 'MultiGaol-v0', did you mean 'MultiGoal-v0' or ",
     ("sac", "Pendulum-v1", "other.yml"): "ValueError: Hyperparameters not found for sac-Pendulum-v1 in other.yml. ",
     ("sac", "Pendulum-v1", "nowhere.yml"): "FileNotFoundError: ",
 }
