@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
+from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
@@ -434,11 +436,18 @@ def load_agent(agent: TrainedAgent, device: str = "auto") -> BaseAlgorithm:
 
 
 class _EndOfEpisode(gym.Wrapper[Any, Any, Any, Any]):
-    """``Monitor``'s account of an episode that a wrapper around it ends, as a ``TimeLimit`` of the training may."""
+    """
+    ``Monitor``'s account of an episode that a wrapper around it ends, as a ``TimeLimit`` of the training may. The loss of a
+    life ends none.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]):
+        super().__init__(env)
+        self._has_lives = is_wrapped(env, EpisodicLifeEnv)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if (terminated or truncated) and "episode" not in info:
+        if (terminated or truncated) and "episode" not in info and not self._has_lives:
             rewards = self.env.get_wrapper_attr("rewards")
             info = {**info, "episode": {"r": float(sum(rewards)), "l": len(rewards)}}
         return observation, reward, terminated, truncated, info
@@ -449,16 +458,17 @@ def env_kwargs_of(agent: TrainedAgent) -> dict[str, Any]:
     :param agent: which
     :return: the arguments of its environment
     """
-    given = agent.arguments.get("env_kwargs")
-    return (_saved_hyperparams(agent)[0].get("env_kwargs") if given is None else given) or {}
+    return _saved_settings(agent)[1]
 
 
-def _saved_hyperparams(agent: TrainedAgent) -> tuple[dict[str, Any], str | None]:
-    """By rl_zoo3's code, and where the statistics of ``VecNormalize`` are."""
+def _saved_settings(agent: TrainedAgent) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """Hyperparameters, arguments of the environment, and where the statistics of ``VecNormalize`` are, by rl_zoo3's code."""
     from rl_zoo3 import get_saved_hyperparams
 
     settings = agent.file.parent / agent.env.replace("/", "-")
-    return get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
+    hyperparams, stats_path = get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
+    in_file, given = hyperparams.pop("env_kwargs", None), agent.arguments.get("env_kwargs")
+    return hyperparams, (in_file if given is None else given) or {}, stats_path
 
 
 def evaluation_env(
@@ -480,12 +490,9 @@ def evaluation_env(
 
     for module in agent.arguments.get("gym_packages", ()):
         importlib.import_module(module)
-    hyperparams, stats_path = _saved_hyperparams(agent)
-    hyperparams.pop("env_kwargs", None)
+    hyperparams, env_kwargs, stats_path = _saved_settings(agent)
     own = hyperparams.get("env_wrapper") or []
-    own = own if isinstance(own, list) else [own]
-    outermost: list[dict[Any, dict[str, Any]]] = [] if "Atari" in str(own) else [{_EndOfEpisode: {}}]
-    hyperparams["env_wrapper"] = [*wrappers, *own, *outermost]
+    hyperparams["env_wrapper"] = [*wrappers, *(own if isinstance(own, list) else [own]), {_EndOfEpisode: {}}]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it loads
         return create_test_env(
             agent.env,
@@ -494,7 +501,7 @@ def evaluation_env(
             seed=seed,
             should_render=False,
             hyperparams=hyperparams,
-            env_kwargs=env_kwargs_of(agent),
+            env_kwargs=env_kwargs,
             vec_env_cls=DummyVecEnv,
         )
 

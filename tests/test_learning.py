@@ -27,7 +27,7 @@ def test_cartpole(algo, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algo", "kl", "factor"), [("sql", 0.35, 2), ("s2ac", 0.3, 1.6), ("sacnf", 0.15, 1.5)])
+@pytest.mark.parametrize(("algo", "kl", "factor"), [("sql", 0.35, 2), ("s2ac", 0.3, 1.6), ("sacnf", 0.2, 1.5)])
 def test_modes_of_a_bandit(algo, kl, factor, tmp_path):
     arguments = ["--task", "bandit-3", "bandit-4", "--algo", algo, "--seeds", "1"]
     result = run(tmp_path, *arguments, script="multimodal.py")

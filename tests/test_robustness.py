@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import gymnasium as gym
 import matplotlib as mpl
@@ -31,6 +32,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from stable_baselines3 import SAC, HerReplayBuffer
+from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -160,7 +162,7 @@ def test_numbers_are_those_of_evaluate_policy(run, folder):
         assert np.std(unperturbed[0]) > 1, "episodes differ"
         same(pick(rows, exp_id=exp_id), *unperturbed)
         for name, value in (("observation_noise", 0.5), ("action_delay", 2)):
-            perturbed = by_hand(model, "Pendulum-v1", lambda env: PerturbationWrapper(env, **{name: value}))  # noqa: B023
+            perturbed = by_hand(model, "Pendulum-v1", partial(PerturbationWrapper, **{name: value}))
             assert abs(perturbed[0] - unperturbed[0]).min() > 1e-2, "it is another world"
             same(pick(rows, exp_id=exp_id, world=World(name, str(value))), *perturbed)
         assert pick(rows, exp_id=exp_id).seed == int(exp_id) - 1
@@ -246,8 +248,7 @@ def test_success_and_walls(run, folder):
     assert [row.world for row in rows] == worlds
     model = SAC.load(folder / "sac" / "MultiGoal-v0_1" / "MultiGoal-v0.zip")
     for row in rows:
-        wrap = lambda env, world=row.world: PerturbationWrapper(env, **world.arguments)  # noqa: E731
-        returns, lengths = by_hand(model, "MultiGoal-v0", wrap)
+        returns, lengths = by_hand(model, "MultiGoal-v0", partial(PerturbationWrapper, **row.world.arguments))
         same(row, returns, lengths)
         assert row.success_rate == np.mean(lengths < 30)
     enclosed = pick(rows, world=worlds[1], env="MultiGoal-v0")
@@ -265,9 +266,30 @@ def test_a_wrapper_of_the_training_ends_the_episode(run, folder):
     _, rows = run("--envs", "MultiGoal-v0", "--perturb", "action_delay:1")
     model = SAC.load(folder / "sac" / "MultiGoal-v0_2" / "MultiGoal-v0.zip")
     same(pick(rows, exp_id="2", env="MultiGoal-v0"), *by_hand(model, "MultiGoal-v0", max_episode_steps=7))
-    late = by_hand(model, "MultiGoal-v0", lambda env: PerturbationWrapper(env, action_delay=1), max_episode_steps=7)
+    late = by_hand(model, "MultiGoal-v0", partial(PerturbationWrapper, action_delay=1), max_episode_steps=7)
     same(pick(rows, exp_id="2", env="MultiGoal-v0", world=World("action_delay", "1")), *late)
     assert pick(rows, exp_id="2", env="MultiGoal-v0").mean_length <= 7
+
+
+def test_the_loss_of_a_life_ends_no_episode():
+    """A done of EpisodicLifeEnv inside the game is not Monitor's, and is not made one."""
+
+    class Game(gym.Env):
+        observation_space, action_space = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            self.ale, self.left = argparse.Namespace(lives=lambda: self.left), 2
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            self.left -= 1
+            return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+    env = zoo._EndOfEpisode(EpisodicLifeEnv(Monitor(Game())))
+    env.reset()
+    steps = [env.step(0), env.step(0)]
+    assert [step[2] for step in steps] == [True, True]
+    assert [step[4].get("episode", {}).get("l") for step in steps] == [None, 2]
 
 
 def test_agents_of_other_environments_are_not_pooled(run, folder):
@@ -292,7 +314,7 @@ def test_discrete_actions(run, folder):
     _, rows = run("--algos", "discretesac", "--perturb", "observation_noise:0.3")
     model = DiscreteSAC.load(folder / "discretesac" / "CartPole-v1_1" / "CartPole-v1.zip")
     same(pick(rows, "discretesac", env="CartPole-v1"), *by_hand(model, "CartPole-v1"))
-    perturbed = by_hand(model, "CartPole-v1", lambda env: PerturbationWrapper(env, observation_noise=0.3))
+    perturbed = by_hand(model, "CartPole-v1", partial(PerturbationWrapper, observation_noise=0.3))
     same(pick(rows, "discretesac", world=World("observation_noise", "0.3"), env="CartPole-v1"), *perturbed)
     assert all(math.isnan(row.success_rate) and row.seed == 5 for row in rows)
     printed, _ = run("--algos", "discretesac", "--perturb", "action_delay:1", status=2)
@@ -741,7 +763,7 @@ def test_product(run, folder, tmp_path):
     both = [World("action_noise+action_delay", f"0.5; {delay}") for delay in (1, 2)]
     assert [row.world for row in rows] == [World(), World("action_delay", "1"), World("action_delay", "2"), *both]
     model = SAC.load(folder / "sac" / "MultiGoal-v0_1" / "MultiGoal-v0.zip")
-    wrap = lambda env: PerturbationWrapper(env, action_noise=0.5, action_delay=2)  # noqa: E731
+    wrap = partial(PerturbationWrapper, action_noise=0.5, action_delay=2)
     same(pick(rows, world=both[1], env="MultiGoal-v0"), *by_hand(model, "MultiGoal-v0", wrap))
     # The axis of which all strengths are there alone is drawn
     assert set(tables((tmp_path / "out" / "robustness.md").read_text())) > {"action_delay on MultiGoal-v0"}

@@ -10,13 +10,13 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import Actor
-from toys import SMALL, Toy, make_model
+from toys import Toy, make_model
 
 from sb3_maxent import SACNF
 from sb3_maxent.functional import log_abs_det_jacobian
 from sb3_maxent.reference import histogram_kl
+from sb3_maxent.sacnf import flows
 
-flows = pytest.importorskip("sb3_maxent.sacnf.flows", reason="Zuko is not there")
 FAMILIES = ("radial", "planar", "spline")
 
 
@@ -338,10 +338,8 @@ except ValueError:
 
 
 @families
-def test_learns_and_predicts(family):
-    model = make_model(
-        SACNF, spaces.Box(-2, 3, (2,)), flow=family, steps=60, **{k: v for k, v in SMALL.items() if k == "seed"}
-    )
+def test_all_of_the_flow_learns(family):
+    model = make_model(SACNF, spaces.Box(-2, 3, (2,)), flow=family)
     before = [parameter.clone() for parameter in model.actor.flows.parameters()]
     model.train(5, 16)
     assert all(not th.equal(*pair) for pair in zip(before, model.actor.flows.parameters(), strict=True))

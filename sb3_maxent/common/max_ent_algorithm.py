@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import (
     DictReplayBufferSamples,
     GymEnv,
@@ -229,6 +231,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         if self.target_entropy in ("auto", self._auto_target_entropy):
             self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
         self.target_entropy = float(self.target_entropy)
+        if isinstance(self.action_space, spaces.Box):  # that of the uniform policy is the largest
+            check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
         self._setup_ent_coef()
         self._tell_policy(self._current_ent_coef)
 

@@ -77,6 +77,7 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
     algos = arguments.algos or list(dict.fromkeys(agent.algo for agent in agents))
     envs = arguments.envs or list(dict.fromkeys(agent.env for agent in agents))
     problems += _missing_agents(arguments, agents)
+    agents = [agent for agent in agents if agent.algo in algos and agent.env in envs]
     axes: dict[str, list[Any]] = {}
     for item in arguments.perturb:
         try:
@@ -88,7 +89,7 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
             problems.append(f"--perturb {item}: {error}")
     singles = _worlds({name: value} for name, values in axes.items() for value in values)
     for env in envs:
-        of_env = [agent for agent in agents if agent.env == env and agent.algo in algos]
+        of_env = [agent for agent in agents if agent.env == env]
         problems += _unfit(of_env[0], singles) if of_env else []
         problems += _incomparable(env, of_env)
     if problems:

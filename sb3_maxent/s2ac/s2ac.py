@@ -1,6 +1,5 @@
 """Stein soft actor-critic."""
 
-import math
 import warnings
 from typing import Any, ClassVar
 
@@ -10,9 +9,10 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 
-from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.checks import check_choice
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import ParticleCritic
 from sb3_maxent.s2ac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
@@ -231,17 +231,8 @@ class S2AC(MaxEntAlgorithm):
             "sampler_kwargs": {name: getattr(self, name) for name in SAMPLER_PARAMETERS},
         }
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        # The uniform policy's is the largest
-        check_number("target_entropy", self.target_entropy, maximum=self._action_dim * math.log(2))
-
-    @property
-    def _action_dim(self) -> int:
-        return self.policy.predict_noise.shape[1]
-
     def _default_target_entropy(self) -> float:
-        return -float(self._action_dim)
+        return -float(get_action_dim(self.action_space))
 
     # ------------------------------------------------------------------ training
 

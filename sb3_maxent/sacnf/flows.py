@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 # Importing Zuko turns off the argument checks of torch.distributions everywhere, with which SB3's SAC stops at NaN
 _validate_args = Distribution._validate_args  # type: ignore[attr-defined]
-from zuko.flows import NSF  # noqa: E402
-from zuko.lazy import LazyTransform  # noqa: E402
-from zuko.utils import bisection, unpack  # noqa: E402
-
-Distribution.set_default_validate_args(_validate_args)
+try:
+    from zuko.flows import NSF
+    from zuko.lazy import LazyTransform
+    from zuko.utils import bisection, unpack
+finally:
+    Distribution.set_default_validate_args(_validate_args)
 
 # What shallow flows exponentiate stays in [-5, 5], and no derivative below exp(-5): no logarithm is infinite
 LOG_BOUND = 5.0
@@ -145,7 +146,7 @@ class ShallowFlow(LazyTransform):
         :param c: (..., C) context
         :return: the transform, of vectors (..., d)
         """
-        phi = self.start if self.hyper is None or c is None else self.start + self.hyper(c)
+        phi = self.start if self.hyper is None else self.start + self.hyper(c)
         return self.transform(*unpack(phi, self.shapes))
 
 

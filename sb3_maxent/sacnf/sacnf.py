@@ -1,6 +1,5 @@
 """Soft actor-critic with a normalizing-flow policy."""
 
-import math
 from typing import Any, ClassVar
 
 import torch as th
@@ -11,7 +10,6 @@ from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 
-from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.sacnf.policies import FLOW_PARAMETERS, CnnPolicy, FlowActor, MlpPolicy, MultiInputPolicy, SACNFPolicy
 
@@ -150,11 +148,6 @@ class SACNF(MaxEntAlgorithm):
 
     def _policy_parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in FLOW_PARAMETERS}
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        # The uniform policy's is the largest
-        check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
 
     def _default_target_entropy(self) -> float:
         return -float(get_action_dim(self.action_space))

@@ -269,8 +269,6 @@ class SoftQLearning(MaxEntAlgorithm):
         self._check_meaning()
         if self.policy.actor is None:
             check_number("target_entropy", self.target_entropy, 0, self.critic.heads.max_entropy)
-        else:  # that of the uniform policy is the largest
-            check_number("target_entropy", self.target_entropy, maximum=self.policy.actor.action_dim * math.log(2))
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
         )
