@@ -38,23 +38,23 @@ class HookedSAC(MaxEntAlgorithm):
     def _default_target_entropy(self):
         return -float(np.prod(self.action_space.shape))
 
-    def _soft_value(self, observations, ent_coef):
+    def _td_target(self, step):
         # SAC draws the noise of the actor's loss before the noise of the target, our loop needs it after:
         # skip it here and go back to it there
-        self.actor_noise_state = th.get_rng_state()
-        self.actor.action_log_prob(observations)
-        actions, log_prob = self.actor.action_log_prob(observations)
-        q_values = th.cat(self.critic_target(observations, actions), dim=1).amin(dim=1, keepdim=True)
-        return q_values - ent_coef * log_prob.reshape(-1, 1)
+        step.memory["actor_noise_state"] = th.get_rng_state()
+        self.actor.action_log_prob(step.batch.next_observations)
+        actions, log_prob = self.actor.action_log_prob(step.batch.next_observations)
+        q_values = th.cat(self.critic_target(step.batch.next_observations, actions), dim=1).amin(dim=1, keepdim=True)
+        return step.soft_td_target(q_values - step.ent_coef * log_prob.reshape(-1, 1))
 
-    def _actor_loss(self, observations, ent_coef):
+    def _actor_loss(self, step):
         state = th.get_rng_state()
-        th.set_rng_state(self.actor_noise_state)
-        actions, log_prob = self.actor.action_log_prob(observations)
+        th.set_rng_state(step.memory["actor_noise_state"])
+        actions, log_prob = self.actor.action_log_prob(step.batch.observations)
         th.set_rng_state(state)
         log_prob = log_prob.reshape(-1, 1)
-        q_values = th.cat(self.critic(observations, actions), dim=1).min(dim=1, keepdim=True).values
-        return (ent_coef * log_prob - q_values).mean(), -log_prob
+        q_values = th.cat(self.critic(step.batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
+        return (step.ent_coef * log_prob - q_values).mean(), -log_prob
 
 
 def train(cls, n_envs=1, normalize=False, **kwargs):

@@ -3,7 +3,6 @@
 import io
 import math
 import pathlib
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -15,34 +14,27 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    GymEnv,
-    MaybeCallback,
-    PyTorchObs,
-    ReplayBufferSamples,
-    Schedule,
-    TensorDict,
-)
-from stable_baselines3.common.utils import FloatSchedule, LinearSchedule, get_parameters_by_name, polyak_update
-from torch.nn import functional as F
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.utils import get_parameters_by_name
 
-from sb3_maxent.common.checks import check_number
+from sb3_maxent.common.checks import check_action_space, check_choice, check_number
+from sb3_maxent.common.compiled_step import CompiledStep
 from sb3_maxent.common.finite_guard import FiniteGuard
+from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepHooks, Optimizers, StepResult
+from sb3_maxent.common.matmul import FASTEST, MATMULS, fastest_matmul, matmul_by, product_sizes
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
-from sb3_maxent.functional import soft_td_target
+from sb3_maxent.common.temperature import Temperature
 
 SelfMaxEntAlgorithm = TypeVar("SelfMaxEntAlgorithm", bound="MaxEntAlgorithm")
 
 
-class MaxEntAlgorithm(OffPolicyAlgorithm):
+class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[misc]
     """
     Base class of the maximum-entropy algorithms. They all regress Q towards ``y = r + (1 - d) * gamma^n * V(s')``
-    and differ in V, in the actor's loss and in how Q is read. A subclass says only that, in ``_soft_value``,
-    ``_actor_loss``, ``_current_q_values`` (and ``_critic_loss`` if it is no plain regression) and
-    ``_default_target_entropy``. With SAC's formulas in these hooks the loop is ``stable_baselines3.SAC``,
-    bit for bit (tests/test_sac_parity.py).
+    and differ in V, in the actor's loss and in how Q is read. A subclass says only that, in the hooks of
+    :class:`~sb3_maxent.common.gradient_step.GradientStepHooks` and in ``_default_target_entropy``. With SAC's formulas in
+    these hooks the loop is ``stable_baselines3.SAC``, bit for bit (tests/test_sac_parity.py).
 
     Two things go beyond SB3's SAC:
 
@@ -61,15 +53,17 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy in nats when learning the temperature, or ``"auto"``
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
+        compiling, for the same results up to rounding; see docs/guide/speed.md
+    :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
+        precision on processors that have it in hardware; ``"fastest"``, by measurement the faster one of the two, where it has
+        float32's precision. ``None``: ``"fastest"`` with ``compile``, else ``"torch"``.
     :param kwargs: the other parameters, see :class:`~stable_baselines3.common.off_policy_algorithm.OffPolicyAlgorithm`
     :raises ValueError: where a parameter is out of its range, when the model is set up
     """
 
     policy: MaxEntPolicy
     actor: BaseModel | None  # type: ignore[assignment]
-    critic: BaseModel
-    critic_target: BaseModel
-    target_entropy: str | float
 
     def __init__(
         self,
@@ -81,6 +75,8 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
+        compile: bool = False,
+        matmul: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(policy, env, learning_rate, sde_support=False, support_multi_env=True, **kwargs)
@@ -88,36 +84,15 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         self.target_entropy = target_entropy
         self.target_update_interval = target_update_interval
         self.ent_coef_bounds = ent_coef_bounds
-        self.log_ent_coef: th.Tensor | None = None
-        self.ent_coef_optimizer: th.optim.Adam | None = None
-        self.ent_coef_schedule: Schedule | None = None
+        self.compile = compile
+        self.matmul = matmul
+        # What "fastest" came out as; saved, so that training goes on with the same rounding
+        self._fastest_matmul: str | None = None
         self._rng_state: dict[str, Any] | None = None
-        self._finite_guard = FiniteGuard(self)
         # What "auto" came out as, to tell it from a number that the user gave when the model is loaded
         self._auto_target_entropy: float | None = None
 
-    # ------------------------------------------------------------------ what an algorithm says
-
-    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
-        """
-        Soft value V(s) from the target critics; called without gradient.
-
-        :param observations: batch of B observations
-        :param ent_coef: the temperature
-        :return: (B, 1) soft values
-        """
-        raise NotImplementedError()
-
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
-        """
-        Loss of the actor; called after the critics' update.
-
-        :param observations: batch of B observations
-        :param ent_coef: the temperature, without gradient
-        :return: the loss (scalar; ``None`` for a policy without an actor network), and the policy's entropies (B, 1) in
-            nats where they are tractable
-        """
-        raise NotImplementedError()
+    # ------------------------------------------------------------------ what an algorithm says, beside its hooks
 
     def _default_target_entropy(self) -> float:
         """
@@ -125,65 +100,36 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         """
         raise NotImplementedError()
 
-    def _rewards(self, replay_data: ReplayBufferSamples | DictReplayBufferSamples, ent_coef: th.Tensor) -> th.Tensor:
-        """
-        Rewards of the soft TD target; called without gradient.
-
-        :param replay_data: the batch
-        :param ent_coef: the temperature
-        :return: (B, 1), those of the replay buffer by default
-        """
-        return replay_data.rewards
-
-    def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
-        """
-        Q(s, a) by each critic.
-
-        :param observations: batch of B observations
-        :param actions: (B, action dimension) actions as the replay buffer holds them
-        :return: (B, 1) for each critic
-        """
-        return self.critic(observations, actions)
-
-    def _critic_loss(
-        self,
-        current_q_values: tuple[th.Tensor, ...],
-        target_q_values: th.Tensor,
-        replay_data: ReplayBufferSamples | DictReplayBufferSamples,
-    ) -> th.Tensor:
-        """
-        Loss of the critics, a regression towards the soft TD target.
-
-        :param current_q_values: (B, 1) for each critic
-        :param target_q_values: (B, 1)
-        :param replay_data: the batch
-        :return: the loss (scalar)
-        """
-        loss = 0.5 * sum(F.mse_loss(current_q, target_q_values) for current_q in current_q_values)
-        assert isinstance(loss, th.Tensor)  # for the type checker
-        return loss
-
     def _policy_parameters(self) -> dict[str, Any]:
         """
         :return: parameters of the algorithm that the policy is made with, beside those of ``policy_kwargs``
         """
         return {}
 
-    def _diagnostics(self) -> dict[str, th.Tensor]:
+    def _n_actions_a_transition(self) -> int:
         """
-        :return: further scalars to log under ``train/``, the same names after each gradient step
+        :return: how many actions of a transition its networks judge at once; the products of matrices have as many rows
         """
-        return {}
+        return 1
 
-    def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
-        """
-        Target entropy state by state; the same for all states by default.
+    # ------------------------------------------------------------------ the temperature, by SAC's names
 
-        :param observations: batch of B observations
-        :return: a number, or (B, 1)
-        """
-        assert isinstance(self.target_entropy, float)
-        return self.target_entropy
+    @property
+    def log_ent_coef(self) -> th.Tensor | None:
+        """Logarithm of a learned temperature, ``None`` for the others."""
+        return self.temperature.log_ent_coef
+
+    @property
+    def ent_coef_tensor(self) -> th.Tensor:
+        """A fixed or scheduled temperature; a learned one has no such attribute, as in SAC."""
+        if self.temperature.ent_coef_tensor is None:
+            raise AttributeError("`ent_coef_tensor`: the temperature is learned, see `log_ent_coef`")
+        return self.temperature.ent_coef_tensor
+
+    @property
+    def ent_coef_optimizer(self) -> th.optim.Optimizer | None:
+        """The optimizer of a learned temperature, ``None`` for the others."""
+        return self.temperature.optimizer
 
     # ------------------------------------------------------------------ setting up
 
@@ -191,6 +137,7 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         """
         :raises ValueError: for the first parameter that is out of its range
         """
+        check_action_space(self.action_space)
         check_number("buffer_size", self.buffer_size, 1, integer=True)
         check_number("learning_starts", self.learning_starts, 0)
         check_number("batch_size", self.batch_size, 1, integer=True)
@@ -202,17 +149,13 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             "train_freq", self.train_freq[0] if isinstance(self.train_freq, tuple) else self.train_freq, 1, integer=True
         )
         check_number("target_update_interval", self.target_update_interval, 1, integer=True)
+        check_choice("compile", self.compile, (False, True))
+        if self.matmul is not None:
+            check_choice("matmul", self.matmul, MATMULS)
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0)
         if self.target_entropy != "auto":
             check_number("target_entropy", self.target_entropy)
-        if self.ent_coef_bounds is not None:
-            if np.shape(self.ent_coef_bounds) != (2,):
-                raise ValueError(f"`ent_coef_bounds` must be (lowest, highest) or None, not {self.ent_coef_bounds!r}")
-            lowest, highest = self.ent_coef_bounds
-            self.ent_coef_bounds = (lowest, highest)  # from a list, in yml and zip files
-            check_number("ent_coef_bounds[0]", lowest, 0)
-            check_number("ent_coef_bounds[1]", highest, lowest)
 
     def _setup_model(self) -> None:
         self._check_parameters()
@@ -233,68 +176,12 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         self.target_entropy = float(self.target_entropy)
         if isinstance(self.action_space, spaces.Box):  # that of the uniform policy is the largest
             check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
-        self._setup_ent_coef()
-        self._tell_policy(self._current_ent_coef)
-
-    def _setup_ent_coef(self) -> None:
-        """Create the temperature: a loose tensor, which SB3 restores in place on loading."""
-        text = self.ent_coef if isinstance(self.ent_coef, str) else ""
-        mode, *numbers = text.split("_") if text.startswith(("auto", "lin")) else ("fixed", self.ent_coef)
-        expected = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'auto' or 'auto_X'"
-        try:
-            values = [float(number) for number in numbers if not callable(number)]
-        except (TypeError, ValueError):
-            raise ValueError(f"{expected}, not {self.ent_coef!r}") from None
-        if mode == "auto" and len(values) <= 1:
-            init_value = values[0] if values else 1.0
-            if not 0 < init_value < np.inf:
-                raise ValueError(f"`ent_coef='auto_X'` needs a number X > 0 to start from, not {self.ent_coef!r}")
-            # The logarithm is learned, https://github.com/rail-berkeley/softlearning/issues/37
-            self.log_ent_coef = th.log(th.ones(1, device=self.device) * init_value).requires_grad_(True)
-            self._clamp_ent_coef()
-            self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1))
-            return
-        if self.ent_coef_bounds is not None:
-            raise ValueError(f"`ent_coef_bounds` must be None unless the temperature is learned, not {self.ent_coef_bounds!r}")
-        if callable(self.ent_coef):
-            self.ent_coef_schedule = FloatSchedule(self.ent_coef)
-        elif mode == "lin" and 1 <= len(values) <= 2:
-            for value in values:
-                check_number("ent_coef", value, 0)
-            self.ent_coef_schedule = LinearSchedule(values[0], values[1] if len(values) == 2 else 0.0, 1.0)
-        elif mode == "fixed":
-            self.ent_coef = values[0]
-            self.ent_coef_schedule = None
-        else:
-            raise ValueError(f"{expected}, not {self.ent_coef!r}")
-        self.ent_coef_tensor = th.tensor(self._scheduled_ent_coef(), device=self.device)
-
-    @property
-    def _current_ent_coef(self) -> th.Tensor:
-        """The temperature without gradient, as ``_soft_value`` and ``_actor_loss`` are given it in a gradient step."""
-        return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
-
-    def _tell_policy(self, ent_coef: th.Tensor) -> None:
-        """
-        Give the policy the temperature that it acts by.
-
-        :param ent_coef: the temperature
-        """
-        if self.policy.acts_by_ent_coef:
-            self.policy.ent_coef.copy_(ent_coef.squeeze())
-
-    def _scheduled_ent_coef(self) -> float:
-        """
-        :return: a temperature that is not learned, at the current progress
-        :raises ValueError: where a schedule gives no number >= 0
-        """
-        if self.ent_coef_schedule is None:
-            assert isinstance(self.ent_coef, float)
-            check_number("ent_coef", self.ent_coef, 0)
-            return self.ent_coef
-        value = self.ent_coef_schedule(self._current_progress_remaining)
-        check_number(f"ent_coef` at `progress_remaining={self._current_progress_remaining:g}", value, 0)
-        return float(value)
+        self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self.lr_schedule(1), self.device)
+        self.ent_coef_bounds = self.temperature.bounds  # from a list, in yml and zip files
+        self.temperature.follow(self.ent_coef, self._current_progress_remaining)
+        self.temperature.tell(self.policy)
+        self._finite_guard = FiniteGuard(self)
+        self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
 
     # ------------------------------------------------------------------ training
 
@@ -308,100 +195,59 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
             see :class:`~sb3_maxent.common.finite_guard.FiniteGuard`
         """
         self.policy.set_training_mode(True)
-        optimizers = [self.critic.optimizer]
-        if self.actor is not None:
-            optimizers.append(self.actor.optimizer)
-        if self.ent_coef_optimizer is not None:
-            optimizers.append(self.ent_coef_optimizer)
-        else:
-            self.ent_coef_tensor.fill_(self._scheduled_ent_coef())
-        self._update_learning_rate(optimizers)
+        optimizers = self._optimizers()
+        self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
+        self.temperature.follow(self.ent_coef, self._current_progress_remaining)
         self._finite_guard.remember_parameters()
-        # Scalars stay on the device until the end of the call
-        metrics: dict[str, list[th.Tensor]] = defaultdict(list)
 
-        for _ in range(gradient_steps):
-            replay_data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-            # With n-step returns the discount is gamma^n, less where an episode ended before
-            discounts = replay_data.discounts if replay_data.discounts is not None else self.gamma
-            ent_coef = self._current_ent_coef
-            metrics["ent_coef"].append(ent_coef)
-            self._tell_policy(ent_coef)
+        results = []
+        with matmul_by(self._matmul_library(batch_size)), self._take_step.ready(optimizers) as take_step:
+            for _ in range(gradient_steps):
+                batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+                results.append(take_step(batch, self._n_updates % self.target_update_interval == 0))
+                self._n_updates += 1
+        self._log_metrics(results)
 
-            with th.no_grad():
-                next_values = self._soft_value(replay_data.next_observations, ent_coef)
-                rewards = self._rewards(replay_data, ent_coef)
-                target_q_values = soft_td_target(rewards, replay_data.dones, discounts, next_values)
-            current_q_values = self._current_q_values(replay_data.observations, replay_data.actions)
-            critic_loss = self._critic_loss(current_q_values, target_q_values, replay_data)
-            metrics["critic_loss"].append(critic_loss.detach())
-            metrics["q_mean"].append(th.stack([q_values.detach().mean() for q_values in current_q_values]).mean())
-            self._optimize(self.critic.optimizer, critic_loss)
+    def _optimizers(self) -> Optimizers:
+        """The optimizers of the critics, of the actor and of the temperature."""
+        actor_optimizer = None if self.actor is None else self.actor.optimizer
+        return self.critic.optimizer, actor_optimizer, self.temperature.optimizer
 
-            actor_loss, entropy = self._actor_loss(replay_data.observations, ent_coef)
-            if actor_loss is not None and self.actor is not None:
-                metrics["actor_loss"].append(actor_loss.detach())
-                self._optimize(self.actor.optimizer, actor_loss)
-            if entropy is not None:
-                metrics["entropy"].append(entropy.detach().mean())
-            if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
-                if entropy is None:
-                    raise ValueError(f"`ent_coef={self.ent_coef!r}` needs a policy whose entropy is known")
-                # Equation 18 of https://arxiv.org/abs/1812.05905, with log(alpha) for alpha
-                surplus = entropy.detach() - self._target_entropy_of(replay_data.observations)
-                ent_coef_loss = (self.log_ent_coef * surplus).mean()
-                metrics["ent_coef_loss"].append(ent_coef_loss.detach())
-                self._optimize(self.ent_coef_optimizer, ent_coef_loss)
-                self._clamp_ent_coef()
+    def _matmul_library(self, batch_size: int) -> str:
+        """
+        :param batch_size: size of each batch
+        :return: the library that multiplies matrices, ``"torch"`` or ``"onednn"``
+        """
+        asked = self.matmul or (FASTEST if self.compile else "torch")
+        if self.device.type != "cpu":
+            return "torch"
+        if asked != FASTEST:
+            return asked
+        if self._fastest_matmul is None:
+            n_rows = batch_size * self._n_actions_a_transition()
+            self._fastest_matmul = fastest_matmul(product_sizes([self.policy], n_rows))
+        return self._fastest_matmul
 
-            for name, value in self._diagnostics().items():
-                metrics[name].append(value)
-            self._update_targets()
-            self._n_updates += 1
-
-        self._log_metrics(metrics, gradient_steps)
-
-    def _update_targets(self) -> None:
-        """Move the target networks; called after each gradient step."""
-        if self._n_updates % self.target_update_interval == 0:
-            polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
-            # Copy running stats, see https://github.com/DLR-RM/stable-baselines3/issues/996
-            polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
-
-    def _clamp_ent_coef(self) -> None:
-        """Keep a learned temperature within its bounds."""
-        if self.log_ent_coef is not None and self.ent_coef_bounds is not None:
-            lowest, highest = self.ent_coef_bounds
-            self.log_ent_coef.data.clamp_(math.log(max(lowest, 1e-30)), math.log(max(highest, 1e-30)))
-
-    @staticmethod
-    def _optimize(optimizer: th.optim.Optimizer, loss: th.Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> dict[str, np.ndarray]:
+    def _log_metrics(self, results: list[StepResult]) -> dict[str, np.ndarray]:
         """
         Bring the metrics to the host, all at once, check and log their means.
 
-        :param metrics: for each name one scalar for each gradient step
-        :param gradient_steps: how many there were
+        :param results: of each gradient step
         :return: for each name the values, one for each gradient step
         :raises ValueError: where one is NaN or infinite
         """
-        # A loss may be finite and its gradient not: the critic's next loss shows that, for the actor the next action would
-        parameters = self.actor.parameters() if self.actor is not None else []
-        weights = sum((parameter.detach().sum() for parameter in parameters), th.zeros((), device=self.device))
-        columns = [value.reshape(()) for column in metrics.values() for value in column]
-        *values, weight = th.stack([*columns, weights]).cpu().numpy()
-        table = np.reshape(values, (len(metrics), gradient_steps))
+        names = results[0][0] if results else ()
+        table = th.stack([values for _, values in results]).cpu().numpy().T if results else np.zeros((0, 0))
         for step in np.flatnonzero(~np.isfinite(table).all(axis=0))[:1]:
-            bad = [f"{name}={value}" for name, value in zip(metrics, table[:, step], strict=True) if not np.isfinite(value)]
-            self._finite_guard.stop(f"{', '.join(bad)} in gradient step {self._n_updates - gradient_steps + step + 1}")
-        if not np.isfinite(weight):
-            self._finite_guard.stop(f"A weight of the actor is NaN or infinite after gradient step {self._n_updates}")
+            bad = {name: value for name, value in zip(names, table[:, step], strict=True) if not np.isfinite(value)}
+            number = self._n_updates - len(results) + step + 1
+            if bad.keys() == {ACTOR_NORM}:
+                self._finite_guard.stop(f"`{self._finite_guard.not_finite()}` is NaN or infinite after gradient step {number}")
+            what = ", ".join(f"{name}={value}" for name, value in bad.items() if name != ACTOR_NORM)
+            self._finite_guard.stop(f"{what} in gradient step {number}")
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        values_of = dict(zip(metrics, table, strict=True))
+        values_of = dict(zip(names, table, strict=True))
+        values_of.pop(ACTOR_NORM, None)
         for name, row in values_of.items():
             self.logger.record(f"train/{name}", row.mean())
         return values_of
@@ -518,15 +364,16 @@ class MaxEntAlgorithm(OffPolicyAlgorithm):
         :param device: device on which the code should run
         """
         super().set_parameters(load_path_or_dict, exact_match, device)
-        if self.log_ent_coef is None and self.ent_coef_schedule is None:
-            self._tell_policy(th.tensor(self._scheduled_ent_coef()))
+        if not self.temperature.is_learned and self.temperature.schedule is None:
+            self.temperature.follow(self.ent_coef, self._current_progress_remaining)
+            self.temperature.tell(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
-        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "_finite_guard"]
-        return super()._excluded_save_params() + names
+        # The networks are in the policy, the temperature's tensors are saved by SAC's names, the rest is made anew
+        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "temperature"]
+        return [*super()._excluded_save_params(), *names, "_finite_guard", "_take_step"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts = ["policy", *(["actor.optimizer"] if self.actor is not None else []), "critic.optimizer"]
-        if self.ent_coef_optimizer is None:
-            return state_dicts, ["ent_coef_tensor"]
-        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+        state_dicts, tensors = self.temperature.saved()
+        actor = ["actor.optimizer"] if self.actor is not None else []
+        return ["policy", *actor, "critic.optimizer", *state_dicts], tensors

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel, BasePolicy
@@ -9,7 +10,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from sb3_maxent.common.checks import check_number
+from sb3_maxent.common.checks import check_finite, check_number
 
 
 class MaxEntPolicy(BasePolicy):
@@ -140,7 +141,12 @@ class MaxEntPolicy(BasePolicy):
         self.critic_target.set_training_mode(False)
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
-        return self.optimizer_class(parameters, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        kwargs = self.optimizer_kwargs
+        if self.optimizer_class in (th.optim.Adam, th.optim.AdamW):
+            # The same numbers bit for bit, with one call for all parameters; torch's default on GPUs only
+            if not kwargs.keys() & {"foreach", "fused", "differentiable"}:
+                kwargs = {**kwargs, "foreach": True}
+        return self.optimizer_class(parameters, lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -162,6 +168,17 @@ class MaxEntPolicy(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         assert self.actor is not None, "a policy without an actor network says itself how it predicts"
         return self.actor(observation, deterministic)
+
+    def obs_to_tensor(self, observation: np.ndarray | dict[str, np.ndarray]) -> tuple[PyTorchObs, bool]:
+        """
+        Convert an observation for the networks, see :class:`stable_baselines3.common.policies.BasePolicy`.
+
+        :param observation: one observation or a batch
+        :return: the observation as tensors, and whether it was a batch
+        :raises ValueError: where it holds NaN or infinity, with the first entry that does
+        """
+        check_finite("observation", observation, "to act on")
+        return super().obs_to_tensor(observation)
 
     def set_training_mode(self, mode: bool) -> None:
         """

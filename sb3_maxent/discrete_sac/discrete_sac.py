@@ -9,17 +9,11 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    GymEnv,
-    PyTorchObs,
-    ReplayBufferSamples,
-    Schedule,
-)
-from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.gradient_step import GradientStep, polyak_average
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.discrete_sac.policies import (
     CnnPolicy,
@@ -86,6 +80,11 @@ class DiscreteSAC(MaxEntAlgorithm):
         in units of return; ``None`` for none
     :param entropy_penalty: coefficient of (H(pi_old) - H(pi))^2 in the actor's loss (2209.10081, whose code
         uses 0.5); in [0, inf), 0 for none
+    :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
+        compiling, for the same results up to rounding; see docs/guide/speed.md
+    :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
+        precision on processors that have it in hardware; ``"fastest"``, by measurement the faster one of the two, where it has
+        float32's precision. ``None``: ``"fastest"`` with ``compile``, else ``"torch"``.
     :param stats_window_size: Window size for the rollout logging
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation,
@@ -131,6 +130,8 @@ class DiscreteSAC(MaxEntAlgorithm):
         q_reduction: str = "min",
         q_clip: float | None = None,
         entropy_penalty: float = 0.0,
+        compile: bool = False,
+        matmul: str | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -158,6 +159,8 @@ class DiscreteSAC(MaxEntAlgorithm):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            compile=compile,
+            matmul=matmul,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
@@ -196,11 +199,12 @@ class DiscreteSAC(MaxEntAlgorithm):
     def _default_target_entropy(self) -> float:
         return self.target_entropy_ratio * self.actor.heads.max_entropy
 
-    def _target_entropy_of(self, observations: PyTorchObs) -> float | th.Tensor:
-        target_entropy = super()._target_entropy_of(observations)
+    def _target_entropy_of(self, step: GradientStep) -> float | th.Tensor:
+        target_entropy = super()._target_entropy_of(step)
         if self.policy.action_mask_key is None:
             return target_entropy
-        masks = observations[self.policy.action_mask_key].split(self.actor.heads.nvec, dim=1)  # type: ignore[index]
+        mask = step.batch.observations[self.policy.action_mask_key]  # type: ignore[index,call-overload]
+        masks = mask.split(self.actor.heads.nvec, dim=1)
         max_entropy = sum(mask.sum(dim=1, keepdim=True).clamp(min=1).log() for mask in masks)  # (B, 1)
         return target_entropy / max(self.actor.heads.max_entropy, 1e-8) * max_entropy
 
@@ -217,38 +221,34 @@ class DiscreteSAC(MaxEntAlgorithm):
             return stacked.mean(dim=0)
         return self.actor.heads.min_of_critics(stacked, lambda: (log_probs.exp() * stacked).sum(dim=2, keepdim=True))
 
-    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
-        log_probs = self.actor.action_log_probs(observations)
-        q_values = self._reduce(self.critic_target(observations), log_probs)
-        return policy_soft_value(q_values, log_probs, ent_coef if self.critic_ent_coef is None else self.critic_ent_coef)
+    def _td_target(self, step: GradientStep) -> th.Tensor:
+        log_probs = self.actor.action_log_probs(step.batch.next_observations)
+        q_values = self._reduce(self.critic_target(step.batch.next_observations), log_probs)
+        ent_coef = step.ent_coef if self.critic_ent_coef is None else self.critic_ent_coef
+        return step.soft_td_target(policy_soft_value(q_values, log_probs, ent_coef))
 
-    def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
-        return tuple(self.critic.heads.select(q_values, actions) for q_values in self.critic(observations))
-
-    def _critic_loss(
-        self,
-        current_q_values: tuple[th.Tensor, ...],
-        target_q_values: th.Tensor,
-        replay_data: ReplayBufferSamples | DictReplayBufferSamples,
-    ) -> th.Tensor:
+    def _critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
+        batch, select = step.batch, self.critic.heads.select
+        current_q_values = [select(q_values, batch.actions) for q_values in self.critic(batch.observations)]
+        loss = step.regression_loss(current_q_values, target)
         if self.q_clip is None:
-            return super()._critic_loss(current_q_values, target_q_values, replay_data)
+            return loss
         with th.no_grad():
-            old_q_values = self.critic_target(replay_data.observations)
-        loss = th.zeros((), device=self.device)
+            old_q_values = [select(q_values, batch.actions) for q_values in self.critic_target(batch.observations)]
+        loss = th.zeros_like(loss)
         for current_q, old_q in zip(current_q_values, old_q_values, strict=True):
-            old_q = self.critic.heads.select(old_q, replay_data.actions)
             # Deviation from the authors' code: the larger loss sample by sample, not the larger mean
             clipped_q = old_q + (current_q - old_q).clamp(-self.q_clip, self.q_clip)
-            loss = loss + 0.5 * th.maximum((current_q - target_q_values) ** 2, (clipped_q - target_q_values) ** 2).mean()
+            loss = loss + 0.5 * th.maximum((current_q - target) ** 2, (clipped_q - target) ** 2).mean()
         return loss
 
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor, th.Tensor]:
+        observations = step.batch.observations
         log_probs = self.actor.action_log_probs(observations)  # (B, A)
         with th.no_grad():
             q_values = self._reduce(self.critic(observations), log_probs)
         # Sum over the actions, mean over the batch: Equation 12 of 1910.07207
-        loss = -policy_soft_value(q_values, log_probs, ent_coef).mean()
+        loss = -policy_soft_value(q_values, log_probs, step.ent_coef).mean()
         entropy = categorical_entropy(log_probs)
         if self.entropy_penalty > 0:
             with th.no_grad():
@@ -256,12 +256,12 @@ class DiscreteSAC(MaxEntAlgorithm):
             loss = loss + self.entropy_penalty * F.mse_loss(entropy, old_entropy)
         return loss, entropy
 
-    def _update_targets(self) -> None:
-        super()._update_targets()
+    def _update_targets(self, step: GradientStep) -> None:
+        super()._update_targets(step)
         if self.entropy_penalty == 0:
             return
         # At a rate of its own: with hard updates of the critics, tau = 1 would leave no difference to penalize
-        polyak_update(self.actor.parameters(), self.actor_old.parameters(), ACTOR_OLD_TAU)
+        polyak_average(list(self.actor.parameters()), list(self.actor_old.parameters()), ACTOR_OLD_TAU)
         for buffer, old_buffer in zip(self.actor.buffers(), self.actor_old.buffers(), strict=True):
             old_buffer.copy_(buffer)
 

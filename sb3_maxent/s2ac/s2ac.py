@@ -10,9 +10,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_maxent.common.checks import check_choice
+from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import ParticleCritic
 from sb3_maxent.s2ac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
@@ -104,6 +105,11 @@ class S2AC(MaxEntAlgorithm):
         place, about as fast as SAC's actor; training goes on with the particles
     :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
+    :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
+        compiling, for the same results up to rounding; see docs/guide/speed.md
+    :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
+        precision on processors that have it in hardware; ``"fastest"``, by measurement the faster one of the two, where it has
+        float32's precision. ``None``: ``"fastest"`` with ``compile``, else ``"torch"``.
     :param stats_window_size: Window size for the rollout logging
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation,
@@ -121,7 +127,7 @@ class S2AC(MaxEntAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: S2ACPolicy
-    actor: S2ACActor | None
+    actor: S2ACActor | None  # type: ignore[assignment]
     critic: ParticleCritic
     critic_target: ParticleCritic
 
@@ -161,6 +167,8 @@ class S2AC(MaxEntAlgorithm):
         second_order: bool = False,
         amortized: bool = False,
         behavior_policy: str = "random",
+        compile: bool = False,
+        matmul: str | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -189,6 +197,8 @@ class S2AC(MaxEntAlgorithm):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            compile=compile,
+            matmul=matmul,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
@@ -234,24 +244,32 @@ class S2AC(MaxEntAlgorithm):
     def _default_target_entropy(self) -> float:
         return -float(get_action_dim(self.action_space))
 
+    def _n_actions_a_transition(self) -> int:
+        return self.n_particles
+
     # ------------------------------------------------------------------ training
 
-    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+    def _td_target(self, step: GradientStep) -> th.Tensor:
+        observations = step.batch.next_observations
         critic_features = self.critic.particle_features(observations)
         noise = self.policy.draw_noise(len(critic_features))
-        self._particles = self.policy.particles(critic_features, self.policy.actor_features(observations), ent_coef, noise)
+        particles = self.policy.particles(critic_features, self.policy.actor_features(observations), step.ent_coef, noise)
+        step.metrics.update({f"svgd_{name}": value for name, value in particles.diagnostics.items()})
+        entropy = self._entropy(particles)
+        step.memory["next_entropy"] = entropy
         target_features = self.critic_target.particle_features(observations)
-        q_values = self.critic_target.q_particles(target_features, th.tanh(self._particles.u))
-        return q_values.mean(dim=1, keepdim=True) + ent_coef * self._entropy(self._particles)
+        q_values = self.critic_target.q_particles(target_features, th.tanh(particles.u))
+        return step.soft_td_target(q_values.mean(dim=1, keepdim=True) + step.ent_coef * entropy)
 
     @staticmethod
     def _entropy(particles: Particles) -> th.Tensor:
         """Estimate of the policy's entropy from its particles, (B, 1)."""
         return -particles.log_prob.mean(dim=1, keepdim=True)
 
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
+    def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor | None, th.Tensor | None]:
         if self.actor is None:
-            return None, self._entropy(self._particles)  # of the next states, which saves drawing particles again
+            return None, step.memory["next_entropy"]  # that saves drawing particles again
+        observations, ent_coef = step.batch.observations, step.ent_coef
         actor_features = self.actor.extract_features(observations, self.actor.features_extractor)
         critic_features = self.critic.particle_features(observations)
         noise = self.policy.draw_noise(len(critic_features))
@@ -292,11 +310,8 @@ class S2AC(MaxEntAlgorithm):
         advantages = (costs - costs.mean(dim=1, keepdim=True)) * (self.n_particles / (self.n_particles - 1))
         return (advantages * (particles.start_log_prob - particles.start_log_prob.detach())).mean()
 
-    def _diagnostics(self) -> dict[str, th.Tensor]:
-        return {f"svgd_{name}": value for name, value in self._particles.diagnostics.items()}
-
-    def _log_metrics(self, metrics: dict[str, list[th.Tensor]], gradient_steps: int) -> dict[str, np.ndarray]:
-        values_of = super()._log_metrics(metrics, gradient_steps)
+    def _log_metrics(self, results: list[StepResult]) -> dict[str, np.ndarray]:
+        values_of = super()._log_metrics(results)
         if not self._warned and "svgd_step_ratio" in values_of:
             self._warn(values_of["svgd_step_ratio"].max(), values_of["svgd_neighbours"].min())
         return values_of
@@ -330,6 +345,3 @@ class S2AC(MaxEntAlgorithm):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         self._warned = False
         return super()._setup_learn(*args, **kwargs)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_particles", "_warned"]

@@ -15,6 +15,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from sb3_maxent.common.checks import check_number
+from sb3_maxent.common.gradient_step import OptimizerUpdate
 from sb3_maxent.soft_q_learning.policies import SoftQPolicy
 from sb3_maxent.soft_q_learning.soft_q_learning import SoftQLearning
 
@@ -220,7 +221,7 @@ def compose(
     ent_coefs = [model.policy.ent_coef.item() for model in models]
     if "ent_coef" not in kwargs and not np.allclose(ent_coefs, ent_coefs[0], rtol=1e-4):
         raise ValueError(f"`ent_coef` must be given for models whose temperatures differ: {ent_coefs}")
-    if "ent_coef" not in kwargs and first.ent_coef_schedule is not None and ent_coefs[0] == 0:
+    if "ent_coef" not in kwargs and first.temperature.schedule is not None and ent_coefs[0] == 0:
         raise ValueError("`ent_coef` must be given for models whose temperature has fallen to 0")
     components = [
         {"policy_class": type(model.policy), "kwargs": model.policy._get_constructor_parameters(), "ent_coef": ent_coef}
@@ -256,7 +257,7 @@ def _train_sampler(
     if observations is not None:
         _check_observations(observations, composed.observation_space)
     assert composed.policy.actor is not None
-    optimizer = composed.policy.actor.optimizer
+    update = OptimizerUpdate(composed.policy.actor.optimizer)
     # The critics are what they were: their batch norm neither uses nor gathers statistics of these batches
     composed.policy.set_training_mode(False)
     composed.policy.actor.set_training_mode(True)
@@ -271,7 +272,7 @@ def _train_sampler(
             rows = np.random.randint(len(observations), size=composed.batch_size)
             batch = obs_as_tensor(observations[rows], composed.device)
         loss, _ = composed._stein_loss(batch, composed.policy.ent_coef)
-        composed._optimize(optimizer, loss)
+        update.apply(th.autograd.grad(loss, update.parameters, allow_unused=True))
     composed.policy.set_training_mode(False)
 
 

@@ -10,16 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import (
-    DictReplayBufferSamples,
-    GymEnv,
-    PyTorchObs,
-    ReplayBufferSamples,
-    Schedule,
-)
+from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import n_states_of
 from sb3_maxent.functional import (
@@ -109,6 +104,11 @@ class SoftQLearning(MaxEntAlgorithm):
     :param exploration_fraction: discrete actions: fraction of the training over which the exploration rate is reduced
     :param exploration_initial_eps: discrete actions: initial probability of a uniformly random action, 0 for none
     :param exploration_final_eps: discrete actions: final probability of a uniformly random action
+    :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
+        compiling, for the same results up to rounding; see docs/guide/speed.md
+    :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
+        precision on processors that have it in hardware; ``"fastest"``, by measurement the faster one of the two, where it has
+        float32's precision. ``None``: ``"fastest"`` with ``compile``, else ``"torch"``.
     :param stats_window_size: Window size for the rollout logging
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
     :param policy_kwargs: additional arguments to be passed to the policy on creation,
@@ -160,6 +160,8 @@ class SoftQLearning(MaxEntAlgorithm):
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 0.0,
         exploration_final_eps: float = 0.0,
+        compile: bool = False,
+        matmul: str | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -188,6 +190,8 @@ class SoftQLearning(MaxEntAlgorithm):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            compile=compile,
+            matmul=matmul,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
@@ -249,7 +253,7 @@ class SoftQLearning(MaxEntAlgorithm):
             raise ValueError(
                 f"`value_proposal={self.value_proposal!r}` needs a known density, {advice}, not for {self._noise}"
             )
-        if self.log_ent_coef is not None:
+        if self.temperature.is_learned:
             raise ValueError(
                 f"`ent_coef={self.ent_coef!r}` needs a policy whose entropy is known, {advice}, not for {self._noise}"
             )
@@ -280,28 +284,29 @@ class SoftQLearning(MaxEntAlgorithm):
 
     # ------------------------------------------------------------------ discrete and continuous actions
 
-    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+    def _td_target(self, step: GradientStep) -> th.Tensor:
+        observations = step.batch.next_observations
         if self.policy.actor is None:
-            q_values = self.policy.soft_minimum(self.critic_target(observations), ent_coef)
-            return self.critic_target.heads.soft_maximum(q_values, ent_coef)
+            q_values = self.policy.soft_minimum(self.critic_target(observations), step.ent_coef)
+            next_values = self.critic_target.heads.soft_maximum(q_values, step.ent_coef)
+            return step.soft_td_target(next_values, self._rewards(step))
         actions, log_proposal = self._propose(observations)
         q_values = self.critic_target.q_particles(self.critic_target.particle_features(observations), actions)
-        return importance_soft_value(q_values, log_proposal, ent_coef)  # Equation 10
+        return step.soft_td_target(importance_soft_value(q_values, log_proposal, step.ent_coef))  # Equation 10
 
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor | None, th.Tensor | None]:
-        if self.policy.actor is None:
-            # Q of before this step's update of the critic, which saves a forward pass
-            log_probs = self.critic.heads.boltzmann_log_probs(self._last_q_values, ent_coef)
-            return None, categorical_entropy(log_probs)
-        return self._stein_loss(observations, ent_coef)
-
-    def _current_q_values(self, observations: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+    def _critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
         if self.policy.actor is not None:
-            return self.critic(observations, actions)
-        q_values = self.critic(observations)
-        with th.no_grad():
-            self._last_q_values = self.policy.soft_minimum(q_values, self.policy.ent_coef)
-        return tuple(self.critic.heads.select(q, actions) for q in q_values)
+            return super()._critic_loss(step, target)
+        all_q_values = self.critic(step.batch.observations)
+        step.memory["q_values"] = [q_values.detach() for q_values in all_q_values]
+        return step.regression_loss([self.critic.heads.select(q, step.batch.actions) for q in all_q_values], target)
+
+    def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor | None, th.Tensor | None]:
+        if self.policy.actor is not None:
+            return self._stein_loss(step.batch.observations, step.ent_coef)
+        # Q of before this step's update of the critic, which saves a forward pass
+        q_values = self.policy.soft_minimum(step.memory["q_values"], step.ent_coef)
+        return None, categorical_entropy(self.critic.heads.boltzmann_log_probs(q_values, step.ent_coef))
 
     # ------------------------------------------------------------------ continuous actions
 
@@ -365,20 +370,25 @@ class SoftQLearning(MaxEntAlgorithm):
         )
         if not self._has_density:
             return loss, None
-        n_states = N_STATES_FOR_THE_LOG if self.log_ent_coef is None else len(features)
+        n_states = len(features) if self.temperature.is_learned else N_STATES_FOR_THE_LOG
         _, log_density = self._sample_with_density(features[:n_states], 1)
         return loss, -log_density
 
     # ------------------------------------------------------------------ discrete actions
 
-    def _rewards(self, replay_data: ReplayBufferSamples | DictReplayBufferSamples, ent_coef: th.Tensor) -> th.Tensor:
+    def _rewards(self, step: GradientStep) -> th.Tensor:
+        """
+        :param step: the gradient step
+        :return: (B, 1) rewards with the Munchausen term
+        """
+        batch = step.batch
         if self.munchausen_coef == 0:
-            return replay_data.rewards
+            return batch.rewards
         heads = self.critic_target.heads
-        q_values = self.policy.soft_minimum(self.critic_target(replay_data.observations), ent_coef)
+        q_values = self.policy.soft_minimum(self.critic_target(batch.observations), step.ent_coef)
         # alpha log pi(a|s) = Q(s, a) - V(s)
-        bonus = heads.select(q_values, replay_data.actions) - heads.soft_maximum(q_values, ent_coef)
-        return replay_data.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)
+        bonus = heads.select(q_values, batch.actions) - heads.soft_maximum(q_values, step.ent_coef)
+        return batch.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)
 
     def _exploration_rate(self) -> float:
         return self.exploration_schedule(self._current_progress_remaining)
@@ -398,6 +408,3 @@ class SoftQLearning(MaxEntAlgorithm):
         for index in np.flatnonzero(np.random.rand(n_envs) < exploration_rate):
             actions[index] = self.action_space.sample()
         return actions, actions
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_last_q_values"]

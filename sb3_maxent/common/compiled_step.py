@@ -1,0 +1,251 @@
+"""The gradient step as one compiled graph (``compile=True``), and what happens where that can't be done."""
+
+import functools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch as th
+from torch.optim.adam import adam
+
+from sb3_maxent.common.gradient_step import (
+    Batch,
+    EagerStep,
+    GradientStepHooks,
+    Optimizers,
+    OptimizerUpdate,
+    StepResult,
+    Update,
+    Updates,
+    gradient_step,
+)
+
+# Graphs of one process: models of other shapes or settings, with and without an update of the targets
+MAX_GRAPHS = 256
+ONE_GRAPH, SEVERAL_GRAPHS, EAGER = "one graph", "several graphs", "eager"
+HOW_TO_INSTALL = (
+    "Compiling needs a C++ compiler: install g++ (Debian and Ubuntu: apt install g++, conda: conda install cxx-compiler), or "
+    "let the environment variable CXX name one."
+)
+
+
+class AdamUpdate:
+    """
+    A step of torch's Adam or AdamW as a function of tensors, which a graph can hold. It works in place on the optimizer's own
+    state, so that whatever saves, loads or reads that state sees no difference.
+
+    :param optimizer: the optimizer
+    """
+
+    def __init__(self, optimizer: th.optim.Adam):
+        self.optimizer = optimizer
+        self.parameters: list[th.Tensor] = []
+        # For each group: parameters, state, learning rate as a tensor (a number would be a constant of the graph), settings
+        self.groups: list[tuple[list[th.Tensor], dict[str, list[th.Tensor]], th.Tensor, dict[str, Any]]] = []
+        for group in optimizer.param_groups:
+            parameters = [p for p in group["params"] if p.requires_grad]
+            names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
+            for parameter in parameters:
+                state = optimizer.state[parameter]
+                if not state:
+                    state["step"] = th.zeros((), device=parameter.device)
+                    state.update({name: th.zeros_like(parameter, memory_format=th.preserve_format) for name in names})
+                state["step"] = state["step"].to(parameter.device)
+            states = {name: [optimizer.state[p][name] for p in parameters] for name in ["step", *names]}
+            settings = {
+                "beta1": group["betas"][0],
+                "beta2": group["betas"][1],
+                "eps": group["eps"],
+                "weight_decay": group["weight_decay"],
+                "maximize": group["maximize"],
+                "amsgrad": group["amsgrad"],
+                "decoupled_weight_decay": group.get("decoupled_weight_decay", isinstance(optimizer, th.optim.AdamW)),
+            }
+            rate = th.zeros((), device=parameters[0].device if parameters else None)
+            self.parameters += parameters
+            self.groups.append((parameters, states, rate, settings))
+        self.learning_rates: list[float | th.Tensor | None] = [None] * len(self.groups)
+
+    @staticmethod
+    def can_take(optimizer: th.optim.Optimizer) -> bool:
+        """
+        :param optimizer: an optimizer
+        :return: whether its step is that of this class
+        """
+        return type(optimizer) in (th.optim.Adam, th.optim.AdamW) and not optimizer.defaults["differentiable"]
+
+    def take_learning_rates(self) -> None:
+        """Bring the optimizer's learning rates, which a schedule may have changed, into the graph's tensors."""
+        for index, group in enumerate(self.optimizer.param_groups):
+            if self.learning_rates[index] != group["lr"]:
+                self.learning_rates[index] = group["lr"]
+                self.groups[index][2].fill_(float(group["lr"]))
+
+    def apply(self, gradients: Sequence[th.Tensor | None]) -> None:
+        """
+        Take the step.
+
+        :param gradients: one for each of the parameters, ``None`` where the loss does not depend on it
+        """
+        first = 0
+        for parameters, states, rate, settings in self.groups:
+            own = gradients[first : first + len(parameters)]
+            first += len(parameters)
+            moved = [index for index, gradient in enumerate(own) if gradient is not None]
+
+            def those(values: Sequence[Any], moved: list[int] = moved) -> list[Any]:
+                return [values[index] for index in moved]
+
+            adam(
+                those(parameters),
+                those(own),
+                those(states["exp_avg"]),
+                those(states["exp_avg_sq"]),
+                those(states["max_exp_avg_sq"]) if settings["amsgrad"] else [],
+                those(states["step"]),
+                foreach=False,
+                lr=rate,
+                **settings,
+            )
+
+
+class UntracedUpdate(OptimizerUpdate):
+    """The step of any other optimizer: it stands between two graphs."""
+
+    apply = th.compiler.disable(OptimizerUpdate.apply)
+
+
+@functools.cache
+def _compiled(mode: str, device_type: str) -> Callable[..., StepResult]:
+    """The compiled step of all models: torch keeps a graph for each that differs, and shares it between those that don't."""
+    return th.compile(gradient_step, fullgraph=mode == ONE_GRAPH, dynamic=False, options=_options(device_type))
+
+
+def _options(device_type: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"fallback_random": True}  # eager's random numbers
+    if device_type == "cpu":
+        options["cpp_wrapper"] = True  # the kernels are called from C++
+    return options
+
+
+@functools.cache
+def _why_nothing_compiles(device_type: str) -> str:
+    """Why not even a sum can be compiled on this machine; empty where it can."""
+    try:
+        th.compile(lambda x: x + 1, options=_options(device_type))(th.zeros(2, device=device_type))
+    except Exception as error:
+        return f"{_first_line(error)}. {HOW_TO_INSTALL}"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(".: ")
+
+
+@contextmanager
+def _dynamo_settings(**values: Any) -> Iterator[None]:
+    """Settings of torch's tracer; the user's own come back afterwards."""
+    config = th._dynamo.config
+    before = {name: getattr(config, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
+
+
+class CompiledStep(EagerStep):
+    """
+    Does gradient steps as compiled graphs: as one graph where torch can trace all of it, else as few as it takes, and eagerly
+    where nothing can be compiled. It warns once where it is not one graph, and says why.
+
+    :param hooks: the algorithm
+    """
+
+    def __init__(self, hooks: GradientStepHooks):
+        super().__init__(hooks)
+        self.mode = ONE_GRAPH
+        self.compile_seconds: float | None = None
+        self._signature: list[Any] = []
+        self._parts: list[Any] = []
+
+    @contextmanager
+    def ready(self, optimizers: Optimizers) -> Iterator["CompiledStep"]:
+        """
+        Prepare for the steps of one call of ``train()``.
+
+        :param optimizers: of the critics, of the actor, of the temperature; ``None`` where there is none
+        :return: this object
+        """
+        if self.mode == EAGER:
+            with super().ready(optimizers):
+                yield self
+            return
+        # Loading an optimizer replaces its state and its groups; the old ones are kept, so that no new one has their id
+        parts = [part for o in optimizers if o is not None for part in (o, o.state, o.param_groups)]
+        signature = [id(part) for part in parts] + [self._settings_of(o) for o in optimizers if o is not None]
+        if self.updates is None or signature != self._signature:
+            self._parts, self._signature = parts, signature
+            self.updates = Updates(*map(self._update_of, optimizers))  # type: ignore[arg-type]
+        for update in self.updates:
+            if isinstance(update, AdamUpdate):
+                update.take_learning_rates()
+        # suppress_errors: of several graphs, one that can't be compiled runs eagerly
+        with (
+            th.no_grad(),
+            _dynamo_settings(trace_autograd_ops=True, recompile_limit=MAX_GRAPHS, suppress_errors=self.mode == SEVERAL_GRAPHS),
+        ):
+            yield self
+
+    @staticmethod
+    def _settings_of(optimizer: th.optim.Optimizer) -> list[Any]:
+        """What is a constant in a graph."""
+        settings = []
+        for group in optimizer.param_groups:
+            settings += [value for name, value in group.items() if name not in ("params", "lr")]
+            settings.append(sum(parameter.requires_grad for parameter in group["params"]))
+        return settings
+
+    @staticmethod
+    def _update_of(optimizer: th.optim.Optimizer | None) -> Update | None:
+        if optimizer is None:
+            return None
+        return AdamUpdate(optimizer) if AdamUpdate.can_take(optimizer) else UntracedUpdate(optimizer)  # type: ignore[arg-type,return-value]
+
+    def __call__(self, batch: Batch, targets_are_due: bool) -> StepResult:
+        if self.mode == EAGER:
+            return super().__call__(batch, targets_are_due)
+        try:
+            if self.compile_seconds is not None:
+                return self._run(batch, targets_are_due)
+            start = time.perf_counter()
+            result = self._run(batch, targets_are_due)
+            self.compile_seconds = time.perf_counter() - start
+            return result
+        except th._dynamo.exc.TorchDynamoException as error:  # before anything ran
+            return self._run_otherwise(batch, targets_are_due, error)
+
+    def _run(self, batch: Batch, targets_are_due: bool) -> StepResult:
+        step = _compiled(self.mode, batch.rewards.device.type)
+        return step(self.hooks, batch, self.updates, targets_are_due)
+
+    def _run_otherwise(self, batch: Batch, targets_are_due: bool, error: Exception) -> StepResult:
+        """Do the step that could not be compiled as one graph, and from now on in the same way; warn once it is done."""
+        why = _why_nothing_compiles(batch.rewards.device.type)
+        if why or not isinstance(error, th._dynamo.exc.Unsupported):
+            self.mode = EAGER
+            assert self.updates is not None
+            self.updates = Updates(*[u and OptimizerUpdate(u.optimizer) for u in self.updates])  # type: ignore[arg-type]
+            message = f"`compile=True` has no effect, training goes on without it. {why or _first_line(error)}"
+        else:
+            self.mode = SEVERAL_GRAPHS
+            message = f"`compile=True`: the gradient step is compiled as several graphs, not as one. {_first_line(error)}"
+        with _dynamo_settings(suppress_errors=True):
+            result = self(batch, targets_are_due)
+        warnings.warn(message, UserWarning, stacklevel=5)
+        return result
