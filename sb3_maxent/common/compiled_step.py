@@ -1,6 +1,7 @@
 """The gradient step as one compiled graph (``compile=True``), and what happens where that can't be done."""
 
 import functools
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from sb3_maxent.common.gradient_step import (
 
 # Graphs of one process: models of other shapes or settings, with and without an update of the targets
 MAX_GRAPHS = 256
+# Settings of an optimizer that are constants in a graph
+CONSTANTS = ("betas", "eps", "weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
 ONE_GRAPH, SEVERAL_GRAPHS, EAGER = "one graph", "several graphs", "eager"
 HOW_TO_INSTALL = (
     "Compiling needs a C++ compiler: install g++ (Debian and Ubuntu: apt install g++, conda: conda install cxx-compiler), or "
@@ -146,6 +149,17 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Without warnings, here of operations (a median, say) that the C++ code calls by a detour."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def _dynamo_settings(**values: Any) -> Iterator[None]:
     """Settings of torch's tracer; the user's own come back afterwards."""
     config = th._dynamo.config
@@ -205,11 +219,10 @@ class CompiledStep(EagerStep):
     @staticmethod
     def _settings_of(optimizer: th.optim.Optimizer) -> list[Any]:
         """What is a constant in a graph."""
-        settings = []
-        for group in optimizer.param_groups:
-            settings += [value for name, value in group.items() if name not in ("params", "lr")]
-            settings.append(sum(parameter.requires_grad for parameter in group["params"]))
-        return settings
+        return [
+            (*(group.get(name) for name in CONSTANTS), [p.requires_grad for p in group["params"]])
+            for group in optimizer.param_groups
+        ]
 
     @staticmethod
     def _update_of(optimizer: th.optim.Optimizer | None) -> Update | None:
@@ -224,7 +237,8 @@ class CompiledStep(EagerStep):
             if self.compile_seconds is not None:
                 return self._run(batch, targets_are_due)
             start = time.perf_counter()
-            result = self._run(batch, targets_are_due)
+            with _quiet(logging.getLogger("torch._inductor.ir")):
+                result = self._run(batch, targets_are_due)
             self.compile_seconds = time.perf_counter() - start
             return result
         except th._dynamo.exc.TorchDynamoException as error:  # before anything ran

@@ -203,7 +203,11 @@ class OptimizerUpdate:
 
     def __init__(self, optimizer: th.optim.Optimizer):
         self.optimizer = optimizer
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.parameters = [p for p in parameters if p.requires_grad]
+        for parameter in parameters:
+            if not parameter.requires_grad:
+                parameter.grad = None  # frozen since the last step: the optimizer passes over it
 
     def apply(self, gradients: Sequence[th.Tensor | None]) -> None:
         """
@@ -211,7 +215,6 @@ class OptimizerUpdate:
 
         :param gradients: one for each of the parameters, ``None`` where the loss does not depend on it
         """
-        self.optimizer.zero_grad()
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()

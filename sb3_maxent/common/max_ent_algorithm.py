@@ -246,11 +246,10 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             what = ", ".join(f"{name}={value}" for name, value in bad.items() if name != ACTOR_NORM)
             self._finite_guard.stop(f"{what} in gradient step {number}")
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        values_of = dict(zip(names, table, strict=True))
-        values_of.pop(ACTOR_NORM, None)
-        for name, row in values_of.items():
-            self.logger.record(f"train/{name}", row.mean())
-        return values_of
+        for name, mean in zip(names, table.mean(axis=1).tolist(), strict=True):
+            if name != ACTOR_NORM:
+                self.logger.record(f"train/{name}", mean)
+        return dict(zip(names, table, strict=True))
 
     def _store_transition(
         self,
@@ -276,6 +275,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
     ) -> tuple[int, BaseCallback]:
         if reset_num_timesteps or self._last_obs is None:  # the environments will be reset
             self._end_last_episodes()
+        self.policy.forget_modules()
         self._finite_guard = FiniteGuard(self)  # the parameters may have been set since the last learn()
         self._finite_guard.remember_statistics()
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)

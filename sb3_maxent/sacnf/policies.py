@@ -10,11 +10,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN, Actor
 from torch import nn
-from torch.distributions import Independent, Normal
 
 from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.policies import MaxEntPolicy
-from sb3_maxent.functional import log_det_tanh, unsquash
+from sb3_maxent.functional import log_det_tanh, truncated_normal_log_prob, unsquash
 
 FLOWS = ("spline", "radial", "planar")
 FLOW_PARAMETERS = ("flow", "n_flows", "conditional_flow", "n_bins")
@@ -74,15 +73,12 @@ class FlowActor(Actor):
         # Not the parameters of gSDE, which Actor would add
         return {**super(Actor, self)._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
-    def _base(self, obs: PyTorchObs) -> tuple[Independent, list[Any]]:
-        """The Gaussian before the flow, over (B, d), and the transforms that follow it for these observations."""
+    def _base(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, list[Any]]:
+        """Mean and log-deviation (B, d) of the Gaussian before the flow, and the transforms that follow it."""
         latent = self.latent_pi(self.extract_features(obs, self.features_extractor))
-        assert isinstance(self.log_std, nn.Linear)  # without gSDE
-        std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
+        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)  # type: ignore[operator]  # a layer without gSDE
         context = latent if self.conditional_flow else None
-        # NaN is left to the training loop, which says where it came from
-        base = Independent(Normal(self.mu(latent), std, validate_args=False), 1, validate_args=False)
-        return base, [flow(context) for flow in self.flows]
+        return self.mu(latent), log_std, [flow(context) for flow in self.flows]
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """
@@ -91,8 +87,8 @@ class FlowActor(Actor):
             code). That is the distribution's median for one action dimension; it need not be near a mode.
         :return: (B, d) actions in [-1, 1]
         """
-        base, flows = self._base(obs)
-        u = base.mean if deterministic else base.sample()
+        mean, log_std, flows = self._base(obs)
+        u = mean if deterministic else mean + log_std.exp() * th.randn_like(mean)
         for flow in flows:
             u = flow(u)
         return th.tanh(u)
@@ -104,9 +100,10 @@ class FlowActor(Actor):
         :param obs: batch of B observations
         :return: (B, d) actions in [-1, 1], and their log-densities (B,) in nats, exact
         """
-        base, flows = self._base(obs)
-        u = base.rsample()
-        log_prob = base.log_prob(u)
+        mean, log_std, flows = self._base(obs)
+        noise = th.randn_like(mean)
+        u = mean + log_std.exp() * noise
+        log_prob = (truncated_normal_log_prob(noise) - log_std).sum(dim=1)
         for flow in flows:
             u, log_det = flow.call_and_ladj(u)
             log_prob = log_prob - log_det
@@ -120,14 +117,14 @@ class FlowActor(Actor):
         :param actions: (B, d) actions in [-1, 1]
         :return: (B,) in nats
         """
-        base, flows = self._base(obs)
+        mean, log_std, flows = self._base(obs)
         u = unsquash(actions)
         log_prob = -log_det_tanh(u)
         for flow in reversed(flows):
             before = flow.inv(u)
             log_prob = log_prob - flow.log_abs_det_jacobian(before, u)
             u = before
-        return log_prob + base.log_prob(u)
+        return log_prob + (truncated_normal_log_prob((u - mean) * (-log_std).exp()) - log_std).sum(dim=1)
 
 
 class SACNFPolicy(MaxEntPolicy):
