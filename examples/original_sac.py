@@ -10,15 +10,17 @@ from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
-from stable_baselines3.common.type_aliases import DictReplayBufferSamples, GymEnv, PyTorchObs, ReplayBufferSamples, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from stable_baselines3.sac.policies import Actor
 from torch import nn
 from torch.nn import functional as F
 
+from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.policies import MaxEntPolicy
 
@@ -51,15 +53,23 @@ class ValueCritic(ContinuousCritic):
         return self.value_net(features.detach() if self.share_features_extractor else features)
 
 
+class GaussianActor(Actor):
+    """SAC's actor. SB3's keeps its last distribution, which would break a compiled step into several graphs."""
+
+    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        mean, log_std, _ = self.get_action_dist_params(obs)
+        return SquashedDiagGaussianDistribution(mean.shape[1]).log_prob_from_params(mean, log_std)
+
+
 class OriginalSACPolicy(MaxEntPolicy):
     """Policy class for OriginalSAC, with SAC's actor. Parameters: :class:`~sb3_maxent.common.policies.MaxEntPolicy`"""
 
-    actor: Actor
+    actor: GaussianActor
     critic: ValueCritic
     critic_target: ValueCritic
 
-    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
-        return Actor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> GaussianActor:
+        return GaussianActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ValueCritic:
         return ValueCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
@@ -100,7 +110,7 @@ class OriginalSAC(MaxEntAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: OriginalSACPolicy
-    actor: Actor
+    actor: GaussianActor
     critic: ValueCritic
     critic_target: ValueCritic
 
@@ -118,47 +128,35 @@ class OriginalSAC(MaxEntAlgorithm):
         if _init_setup_model:  # load() does it itself, later
             self._setup_model()
 
-    def _soft_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
-        return self.critic_target.value(observations)  # V of psi-bar in Equation 8
-
-    def _critic_loss(
-        self,
-        current_q_values: tuple[th.Tensor, ...],
-        target_q_values: th.Tensor,
-        replay_data: ReplayBufferSamples | DictReplayBufferSamples,
-    ) -> th.Tensor:
-        q_loss = super()._critic_loss(current_q_values, target_q_values, replay_data)  # Equation 7
-        with th.no_grad():
-            sampled_values, _ = self._sample_value(replay_data.observations, self._current_ent_coef)
-        value_loss = 0.5 * F.mse_loss(self.critic.value(replay_data.observations), sampled_values)  # Equation 5
-        self._value_loss = value_loss.detach()
-        return q_loss + value_loss  # no parameter is in both, so that each gets its own gradient
-
-    def _actor_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        sampled_values, entropy = self._sample_value(observations, ent_coef)
-        return -sampled_values.mean(), entropy  # Equation 12
-
-    def _sample_value(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """
-        Soft value of the policy by the current Q networks, from one action of the policy in each state (Equation 3).
-
-        :param observations: batch of B observations
-        :param ent_coef: the temperature
-        :return: (B, 1) min_k Q_k(s, a) - alpha log pi(a|s), with the gradient through the action, and (B, 1) -log pi(a|s)
-        """
-        actions, log_prob = self.actor.action_log_prob(observations)  # Equation 11
-        entropy = -log_prob.reshape(-1, 1)
-        q_values = th.cat(self.critic(observations, actions), dim=1).min(dim=1, keepdim=True).values
-        return q_values + ent_coef * entropy, entropy
-
     def _default_target_entropy(self) -> float:
         return -float(get_action_dim(self.action_space))  # for ent_coef="auto" only, as in SAC
 
-    def _diagnostics(self) -> dict[str, th.Tensor]:
-        return {"value_loss": self._value_loss}  # logged as train/value_loss
+    def _td_target(self, step: GradientStep) -> th.Tensor:
+        return step.soft_td_target(self.critic_target.value(step.batch.next_observations))  # Equation 8
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_value_loss"]
+    def _critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
+        q_loss = super()._critic_loss(step, target)  # Equation 7
+        with th.no_grad():
+            sampled_values, _ = self._sample_value(step)
+        value_loss = 0.5 * F.mse_loss(self.critic.value(step.batch.observations), sampled_values)  # Equation 5
+        step.metrics["value_loss"] = value_loss.detach()  # logged as train/value_loss
+        return q_loss + value_loss  # no parameter is in both, so that each gets its own gradient
+
+    def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor, th.Tensor]:
+        sampled_values, entropy = self._sample_value(step)
+        return -sampled_values.mean(), entropy  # Equation 12
+
+    def _sample_value(self, step: GradientStep) -> tuple[th.Tensor, th.Tensor]:
+        """
+        Soft value of the policy by the current Q networks, from one action of the policy in each state (Equation 3).
+
+        :param step: the gradient step
+        :return: (B, 1) min_k Q_k(s, a) - alpha log pi(a|s), with the gradient through the action, and (B, 1) -log pi(a|s)
+        """
+        actions, log_prob = self.actor.action_log_prob(step.batch.observations)  # Equation 11
+        entropy = -log_prob.reshape(-1, 1)
+        q_values = th.cat(self.critic(step.batch.observations, actions), dim=1).min(dim=1, keepdim=True).values
+        return q_values + step.ent_coef * entropy, entropy
 
 
 def main() -> None:

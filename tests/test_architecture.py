@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,56 @@ def test_imports_go_one_way(path):
 def test_the_test_sees_imports():
     """The check itself: the package's own __init__ imports an algorithm, and that is seen."""
     assert "discrete_sac" in {room_of(module) for module in imported_modules(ROOT / "__init__.py")}
+
+
+def file_of(module):
+    """The file of one of our modules; that of the package or module around it for a name that is no module."""
+    parts = module.split(".")
+    if parts[0] != "sb3_maxent":
+        return None
+    path = ROOT.joinpath(*parts[1:])
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return file_of(".".join(parts[:-1]))
+
+
+def imported_files(path):
+    """Files of ours that a file imports, at any depth of its code and also for the type checker only."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from filter(None, map(file_of, modules))
+
+
+def circle_in(graph):
+    """The nodes of a circle of a graph {node: those that it leads to}; empty where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_circles_between_files():
+    names = {path: str(path.relative_to(ROOT)) for path in FILES}
+    graph = {name: {names[file] for file in imported_files(path)} for path, name in names.items()}
+    # The graph has edges to files, to a package's __init__, and of an __init__ to the package's own files
+    assert {"common/policies.py", "functional/__init__.py"} <= graph["common/gradient_step.py"]
+    assert "soft_q_learning/soft_q_learning.py" in graph["soft_q_learning/__init__.py"]
+    circle = circle_in(graph)
+    assert not circle, " imports ".join(reversed(circle))
+
+
+def test_the_test_sees_circles():
+    assert not circle_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()})
+    assert set(circle_in({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": set()})) == {"b", "c"}
+    assert set(circle_in({"room/__init__": {"room/file"}, "room/file": {"room/__init__"}})) == {"room/__init__", "room/file"}
+    assert circle_in({"a": {"a"}})
 
 
 def test_packages_of_the_wheel():

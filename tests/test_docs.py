@@ -78,6 +78,7 @@ SMALLER = {
 SLOW = {
     ("docs/guide/compare.md", "Going on"),
     ("docs/guide/compare.md", "Hyperparameters"),
+    ("docs/guide/extending.md", "Compiling it"),
     ("docs/guide/extending.md", "In the RL Zoo and in comparisons"),
     ("docs/guide/robustness.md", "Results"),
     ("docs/guide/speed.md", "Measuring it yourself"),

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 import random
 import re
 import shutil
@@ -23,10 +24,13 @@ from test_save_load import Clockwork, assert_equal_models
 from toys import SMALL, BatchNormExtractor, Toy, make_model
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent.common.compiled_step import ONE_GRAPH
+from sb3_maxent.common.gradient_step import GradientStep, GradientStepHooks
 from sb3_maxent.functional import log_abs_det_jacobian, log_det_tanh, unsquash
 from sb3_maxent.reference import grid, soft_value_by_quadrature
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+DOCS = EXAMPLES.parent / "docs"
 sys.path.insert(0, str(EXAMPLES))
 original_sac = importlib.import_module("original_sac")
 sys.path.remove(str(EXAMPLES))
@@ -46,6 +50,13 @@ def model_of(n_states=1, n_actions=1, net_arch=(), **kwargs):
 
 def column(*values):
     return th.tensor(values, dtype=th.float32).reshape(-1, 1)
+
+
+def step_of(observations, actions, rewards, next_observations=None, ent_coef=0.2, gamma=0.99):
+    """A gradient step on transitions that end no episode; the next observations are the observations if not given."""
+    next_observations = observations if next_observations is None else next_observations
+    batch = ReplayBufferSamples(observations, actions, next_observations, th.zeros_like(rewards), rewards)
+    return GradientStep(batch, th.tensor(ent_coef), gamma)
 
 
 def set_linear(network, weights, bias):
@@ -93,7 +104,6 @@ def test_each_loss_reaches_its_own_parameters():
     model = model_of(n_states=3, n_actions=2, net_arch=[8])
     generator = th.Generator().manual_seed(0)
     observations, actions, targets = (th.randn(16, n, generator=generator) for n in (3, 2, 1))
-    batch = ReplayBufferSamples(observations, actions, observations, column(*[0] * 16), targets)
     parameters = dict(model.policy.named_parameters())
 
     def reached(loss):
@@ -102,33 +112,38 @@ def test_each_loss_reaches_its_own_parameters():
 
     def critic_loss(shift=0.0, scale=1.0):
         th.manual_seed(0)
-        current_q_values = tuple(scale * q for q in model.critic(observations, actions))
-        return model._critic_loss(current_q_values, targets + shift, batch)
+        step = step_of(observations, actions, targets)
+        step.regression_loss = lambda q_values, target: GradientStep.regression_loss(
+            step, [scale * q for q in q_values], target
+        )
+        return model._critic_loss(step, targets + shift), step.metrics["value_loss"]
 
-    loss, value_loss = critic_loss(), model._value_loss
+    loss, value_loss = critic_loss()
     gradients = reached(loss)
     value_parameters = {name for name in parameters if name.startswith("critic.value_net.")}
     q_parameters = {name for name in parameters if name.startswith("critic.qf")}
     assert len(value_parameters) == 4 and len(q_parameters) == 8
     assert gradients.keys() == value_parameters | q_parameters  # neither the actor nor the targets
     # J_V alone does not reach Q, and another target of Q changes nothing in the gradient of V
-    assert reached(critic_loss(scale=0.0)).keys() == value_parameters
-    shifted = reached(critic_loss(shift=1.0))
+    assert reached(critic_loss(scale=0.0)[0]).keys() == value_parameters
+    shifted = reached(critic_loss(shift=1.0)[0])
     assert all(th.equal(shifted[name], gradients[name]) for name in value_parameters)
     assert not any(th.equal(shifted[name], gradients[name]) for name in q_parameters if "bias" in name)
     assert 0 < value_loss < loss
 
-    actor_loss, entropy = model._actor_loss(observations, th.tensor(0.2))
+    actor_loss, entropy = model._actor_loss(step_of(observations, actions, targets))
     actor_parameters = {name for name in parameters if name.startswith("actor.")}
     assert entropy.shape == (16, 1)
     # It passes through Q, whose optimizer takes no step on it
     assert actor_parameters <= reached(actor_loss).keys() <= actor_parameters | q_parameters
     before = copy.deepcopy(model.policy.state_dict())
     model.actor.optimizer.param_groups[0]["lr"] = 0.1
-    model._optimize(model.actor.optimizer, actor_loss)
+    actor_loss.backward()
+    model.actor.optimizer.step()
     moved = {name for name, value in model.policy.state_dict().items() if not th.equal(value, before[name])}
     assert moved == actor_parameters
-    assert not model._soft_value(observations, th.tensor(0.2)).equal(model._soft_value(observations + 1, th.tensor(0.2)))
+    steps = [step_of(observations, actions, targets, observations + shift) for shift in (0, 1)]
+    assert not th.equal(*map(model._td_target, steps))
 
 
 # ---------------------------------------------------------------------- Algorithm 1
@@ -198,6 +213,20 @@ def test_equals_algorithm_1(monkeypatch):
             assert (weight - old).abs().max() > 4e-4  # 20 times as far
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error:`compile")
+@pytest.mark.parametrize("ent_coef", [0.2, "auto"])
+def test_compiled_equals_eager(ent_coef):
+    """As one graph, from the same random numbers."""
+    kwargs = {"ent_coef": ent_coef, "matmul": "torch", "policy_kwargs": {"net_arch": [8]}, "device": "cpu", **SMALL}
+    eager, compiled = (
+        OriginalSAC("MlpPolicy", Toy(action_space=BOX), compile=each, **kwargs).learn(40) for each in (False, True)
+    )
+    assert compiled._take_step.mode == ONE_GRAPH and compiled._n_updates == eager._n_updates > 10
+    for ours, expected in zip(compiled.policy.parameters(), eager.policy.parameters(), strict=True):
+        th.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
 # ---------------------------------------------------------------------- exact solutions
 
 
@@ -223,7 +252,7 @@ def test_value_of_a_policy_by_quadrature(monkeypatch):
     alpha, gamma = 0.5, 0.6
     model = model_of(2, 1, net_arch=[32], learning_rate=lambda p: 5e-3 * p, ent_coef=alpha, gamma=gamma, tau=0.05)
     model.actor.mu.bias.data[:], model.actor.log_std.bias.data[:] = 0.3, -0.7
-    monkeypatch.setattr(model, "_actor_loss", lambda observations, ent_coef: (None, None))
+    monkeypatch.setattr(model, "_actor_loss", lambda step: (None, None))
 
     def reward(state, action):
         return 2 * (1 + state) * action - 0.5 * action**2
@@ -369,7 +398,10 @@ def test_save_and_load(kwargs, tmp_path):
     model.save(tmp_path / "model")
     loaded = OriginalSAC.load(tmp_path / "model")  # without an environment
     assert_equal_models(loaded, model)
-    assert loaded.ent_coef == kwargs["ent_coef"] and not hasattr(loaded, "_value_loss")
+    assert loaded.ent_coef == kwargs["ent_coef"]
+    # Nothing of a gradient step stays on the model or in its file
+    untrained = make_model(OriginalSAC, BOX, n_envs=2, steps=0, policy_kwargs=policy_kwargs, **kwargs)
+    assert vars(model).keys() == vars(untrained).keys() == vars(loaded).keys() | {"_logger"}
     assert loaded.target_entropy == -2
     layers = [type(layer) for layer in loaded.critic.value_net]
     assert layers == [th.nn.Linear, th.nn.Tanh, th.nn.Linear] and loaded.critic.value_net[0].out_features == 5
@@ -405,20 +437,43 @@ def test_resume(tmp_path):
 # ---------------------------------------------------------------------- the guide
 
 
+ALGORITHMS = (DiscreteSAC, SoftQLearning, S2AC, SACNF, OriginalSAC)
+# The hooks that the code defines, in its order, with the names of their arguments
+HOOKS = {
+    name: list(inspect.signature(function).parameters)[1:]
+    for name, function in vars(GradientStepHooks).items()
+    if inspect.isfunction(function)
+}
+
+
+def test_list_of_hooks():
+    """The docstring of GradientStepHooks lists the hooks that the class defines; the pages are made from it."""
+    listed = re.findall(r"^ *- ``(\w+)\((.*?)\)``", GradientStepHooks.__doc__, re.MULTILINE)
+    assert [(name, arguments.split(", ")) for name, arguments in listed] == list(HOOKS.items())
+    assert next(iter(HOOKS)) == "_td_target" and all(arguments[0] == "step" for arguments in HOOKS.values())
+    for algorithm in ALGORITHMS:
+        for name in HOOKS.keys() & vars(algorithm).keys():
+            assert list(inspect.signature(vars(algorithm)[name]).parameters)[1:] == HOOKS[name], (algorithm, name)
+
+
 def test_table_of_hooks():
-    """docs/guide/extending.md says which algorithm overrides which of the hooks that it explains."""
-    text = (EXAMPLES.parent / "docs" / "guide" / "extending.md").read_text()
+    """docs/guide/extending.md says which algorithm overrides which of the hooks."""
+    text = (DOCS / "guide" / "extending.md").read_text()
     start = text.index("| hook | [DiscreteSAC]")
     header, _, *rows = (line.split("|")[1:-1] for line in text[start : text.index("\n\n", start)].splitlines())
-    classes = [DiscreteSAC, SoftQLearning, S2AC, SACNF, OriginalSAC]
-    assert [re.search(r"\w+", name)[0] for name in header[1:]] == [each.__name__ for each in classes]
-    for row in rows:
-        hook = re.search(r"`(\w+)`", row[0])[1]
+    assert [re.search(r"\w+", name)[0] for name in header[1:]] == [each.__name__ for each in ALGORITHMS]
+    hooks = [re.search(r"`(\w+)`", row[0])[1] for row in rows]
+    assert hooks == [*HOOKS, "_default_target_entropy"]
+    for hook, row in zip(hooks, rows, strict=True):
         overridden = [bool(cell.strip()) for cell in row[1:]]
-        assert overridden == [hook in vars(each) for each in classes], hook
-    hooks = {re.search(r"`(\w+)`", row[0])[1] for row in rows}
-    steps = text[text.index("| | what happens |") : start]
-    assert hooks == set(re.findall(r"\| `(\w+)` \|", steps)) | {"_default_target_entropy"}
+        assert overridden == [hook in vars(each) for each in ALGORITHMS], hook
+    assert ".. autoclass:: sb3_maxent.common.gradient_step.GradientStepHooks\n" in text[:start]
+
+
+def test_hooks_in_the_api():
+    text = (DOCS / "api" / "common.md").read_text()
+    options = text[text.index(".. autoclass:: sb3_maxent.common.gradient_step.GradientStepHooks\n") :]
+    assert re.search(r":private-members: (.*)", options)[1].split(", ") == list(HOOKS)
 
 
 # ---------------------------------------------------------------------- the script
