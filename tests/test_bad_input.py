@@ -9,8 +9,9 @@ import toys
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
-from toys import Toy
+from toys import BatchNormExtractor, Toy
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.common.finite_guard import FiniteGuard
@@ -67,6 +68,9 @@ EVERYWHERE = [
     ("train_freq", 1.5),
     ("tau", None),
     ("tau", True),
+    ("compile", "yes"),
+    ("compile", None),
+    ("matmul", "mkl"),
 ]
 DISCRETE_ENTROPY = [("target_entropy", 1.2), ("target_entropy", -1.0)]  # log 3 = 1.0986
 OWN = {
@@ -413,7 +417,7 @@ def test_bad_number_that_normalization_or_rounding_hides():
     ):
         DiscreteSAC("MlpPolicy", env, **SMALL).learn(50)
     model = DiscreteSAC("MlpPolicy", Toy(), **SMALL).learn(20)
-    with pytest.raises(ValueError, match="NaN or infinity in the rewards"):
+    with pytest.raises(ValueError, match="A number that is infinite in float32 in the rewards"):
         model._finite_guard.check_transition(np.zeros((1, 3)), np.array([1e39]), np.array([False]), [{}])
 
 
@@ -423,12 +427,12 @@ def test_gradient_that_is_not_finite(algorithm, action_space, tmp_path):
     model = algorithm("MlpPolicy", Toy(action_space=action_space), **SMALL).learn(30)
     actor_loss = model._actor_loss
 
-    def spoilt(observations, ent_coef):
-        loss, entropy = actor_loss(observations, ent_coef)
+    def spoilt(step):
+        loss, entropy = actor_loss(step)
         return loss + (next(model.actor.parameters()) * 0).abs().sqrt().sum(), entropy  # 0 with gradient NaN
 
     model._actor_loss = spoilt
-    with pytest.raises(ValueError, match="A weight of the actor is NaN or infinite after gradient step 11"):
+    with pytest.raises(ValueError, match=r"`actor\.\S+` is NaN or infinite after gradient step 11"):
         model.learn(30, reset_num_timesteps=False)
     del model._actor_loss
     assert_saveable(model, tmp_path / "model")
@@ -455,9 +459,111 @@ def test_bad_weight(algorithm, action_space, monkeypatch, tmp_path):
     with th.no_grad():
         model.critic_target.qf0[-1].bias[0] = th.inf
     model._n_updates += 10
-    with pytest.raises(ValueError, match="A weight is NaN or infinite before gradient step"):
+    with pytest.raises(ValueError, match=r"`critic_target\.qf0\.\d\.bias` is NaN or infinite before gradient step"):
         model.train(1, 16)
     assert_saveable(model, tmp_path / "model")
+
+
+class MaskExtractor(FlattenExtractor):
+    """An infinity that is meant, as in a causal attention mask: in a buffer, and in a parameter that is not learned."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        mask = th.zeros(self.features_dim).index_fill(0, th.tensor(0), -th.inf)
+        self.register_buffer("mask", mask)
+        self.frozen = th.nn.Parameter(mask.clone(), requires_grad=False)
+        self.scale = th.nn.Parameter(th.ones(self.features_dim))
+
+    def forward(self, observations):
+        return super().forward(observations) * self.scale * (self.mask + self.frozen).exp()
+
+
+@pytest.mark.parametrize("tau", [0.005, 1.0])
+@kinds
+def test_infinities_that_training_does_not_change(algorithm, action_space, tau, monkeypatch):
+    """They are allowed, and stay what they are in the target critics; a lost parameter is named."""
+    monkeypatch.setattr(FiniteGuard, "update_interval", 10)
+    kwargs = {**SMALL, "tau": tau, "policy_kwargs": {"net_arch": [16], "features_extractor_class": MaskExtractor}}
+    model = algorithm("MlpPolicy", Toy(action_space=action_space), **kwargs).learn(50)
+    assert model._n_updates == 30
+    for network in (model.critic, model.critic_target):
+        assert th.isneginf(network.features_extractor.frozen[0]) and th.isneginf(network.features_extractor.mask[0])
+    with th.no_grad():
+        model.critic.features_extractor.scale[1] = th.inf
+    model._n_updates += 10
+    with pytest.raises(ValueError, match=r"`critic\.features_extractor\.scale` is NaN or infinite before gradient step"):
+        model.train(1, 16)
+
+
+@kinds
+def test_statistics_of_batch_norm_must_stay_finite(algorithm, action_space, monkeypatch):
+    monkeypatch.setattr(FiniteGuard, "update_interval", 10)
+    kwargs = {**SMALL, "policy_kwargs": {"net_arch": [16], "features_extractor_class": BatchNormExtractor}}
+    model = algorithm("MlpPolicy", Toy(action_space=action_space), **kwargs).learn(40)
+    model.critic.features_extractor.norm.running_var[0] = th.nan
+    model._n_updates += 10
+    with pytest.raises(ValueError, match=r"`critic\.features_extractor\.norm\.running_var` is NaN or infinite before"):
+        model.train(1, 16)
+
+
+class Double(Toy):
+    """Observations in float64, ``large`` from step 30 on; an action that is not finite is an error."""
+
+    def __init__(self, action_space, large):
+        def fault(at, observation, reward):
+            return (np.full_like(observation, large) if at >= 30 else observation), reward
+
+        super().__init__(spaces.Box(-np.inf, np.inf, (3,), np.float64), action_space, fault)
+
+    def step(self, action):
+        assert np.isfinite(action).all(), "the environment gets the blame"
+        return super().step(action)
+
+
+@kinds
+def test_observations_that_are_infinite_in_float32(algorithm, action_space, tmp_path):
+    model = algorithm("MlpPolicy", Double(action_space, 1e39), **SMALL)
+    with pytest.raises(ValueError, match=r"infinite in float32 in the observations .* time step 30: 1e\+39 at index \(0, 0\)"):
+        model.learn(100)
+    assert_saveable(model, tmp_path / "model")
+
+
+def test_normalized_observations_may_be_large_before():
+    """Networks see the normalized ones, and the buffer holds the others in their own type."""
+    env = VecNormalize(make_vec_env(lambda: Double(spaces.Discrete(3), 1e39), seed=0))
+    assert DiscreteSAC("MlpPolicy", env, **SMALL).learn(100).num_timesteps == 100
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+@kinds
+def test_predict_refuses_observations_that_are_not_finite(algorithm, action_space, bad):
+    model = algorithm("MlpPolicy", Toy(action_space=action_space), **SMALL)
+    observations = np.zeros((2, 3))
+    observations[1, 2] = bad
+    for predict in (model.predict, model.policy.predict):
+        with pytest.raises(ValueError, match=rf"in the observation to act on: {re.escape(str(bad))} at index \(1, 2\)"):
+            predict(observations)
+    space = spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "n": spaces.Discrete(3)})
+    model = algorithm("MultiInputPolicy", Toy(space, action_space), **SMALL)
+    with pytest.raises(ValueError, match=r"in the observation\['x'\] to act on: .* at index \(1, 2\)"):
+        model.predict({"x": observations, "n": np.zeros(2, dtype=np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Box(np.array([0, 1, 0], np.float32), np.array([1, 1, 1], np.float32)), "low=1.0 and high=1.0 in dimension 1"),
+        (spaces.Box(-3e38, 3e38, (2,)), "in dimension 0"),
+        (spaces.Box(np.float64(1.0), np.float64(1.0 + 1e-12), (2,), np.float64), "in dimension 0"),
+        (spaces.Box(0, 5, (2,), np.int64), "floating-point numbers, not of int64"),
+        (spaces.Box(0, 1, (0,)), "at least one dimension"),
+    ],
+    ids=["equal", "overflow", "rounding", "integers", "empty"],
+)
+@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF])
+def test_action_spaces_without_a_scale(algorithm, space, message):
+    with pytest.raises(ValueError, match=f"`action_space` must .*{message}"):
+        algorithm("MlpPolicy", Toy(action_space=space))
 
 
 def test_n_step_returns_do_not_reach_into_the_next_episode():

@@ -125,7 +125,7 @@ def test_batch_norm(algorithm, action_space):
 @kinds
 def test_automatic_temperature_needs_an_entropy(algorithm, action_space):
     model = make_model(algorithm, action_space, ent_coef="auto")
-    model._actor_loss = lambda observations, ent_coef: (None, None)
+    model._actor_loss = lambda step: (None, None)
     with pytest.raises(ValueError, match="`ent_coef='auto'` needs a policy whose entropy is known"):
         model.train(1, 16)
 

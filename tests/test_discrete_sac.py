@@ -9,7 +9,7 @@ import torch as th
 import toys
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
-from toys import SMALL, BatchNormExtractor, Toy
+from toys import SMALL, BatchNormExtractor, Toy, soft_value, step_on
 
 from sb3_maxent import DiscreteSAC
 from sb3_maxent.functional import categorical_entropy
@@ -57,19 +57,23 @@ def test_formulas(action_space, q_reduction):
     model = make_model(action_space, q_reduction=q_reduction, policy_kwargs={"n_critics": 3})
     data = model.replay_buffer.sample(8)
     alpha = th.tensor([0.7])
-    value = model._soft_value(data.observations, alpha)
+    value = soft_value(model, data.observations, alpha)
     np.testing.assert_allclose(
         value.detach()[:, 0], expected_value(model, data.observations, model.critic_target, 0.7), rtol=1e-4, atol=1e-5
     )
-    loss, entropy = model._actor_loss(data.observations, alpha)
+    loss, entropy = model._actor_loss(step_on(data.observations, alpha))
     np.testing.assert_allclose(loss.item(), -expected_value(model, data.observations, model.critic, 0.7).mean(), rtol=1e-4)
     probabilities, tables = joint_tables(model, data.observations, model.critic)
     np.testing.assert_allclose(entropy.detach()[:, 0], -(probabilities * np.log(probabilities)).sum(axis=1), rtol=1e-4)
 
     start = action_space.start
     chosen = [joint_actions(action_space).index(tuple(np.atleast_1d(action - start))) for action in data.actions.numpy()]
-    for q_values, table in zip(model._current_q_values(data.observations, data.actions), tables, strict=True):
-        np.testing.assert_allclose(q_values.detach()[:, 0], table[np.arange(8), chosen], rtol=1e-4, atol=1e-6)
+    step, target = step_on(None, alpha, data), th.linspace(-1, 1, 8).unsqueeze(1)
+    expected = 0.5 * sum(((table[np.arange(8), chosen] - target[:, 0].numpy()) ** 2).mean() for table in tables)
+    np.testing.assert_allclose(model._critic_loss(step, target).item(), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        step.metrics["q_mean"], np.mean([t[np.arange(8), chosen] for t in tables]), rtol=1e-3, atol=1e-6
+    )
 
     # The critics are constants for the actor
     loss.backward()
@@ -82,7 +86,7 @@ def test_actor_gradient_is_exact():
     data = model.replay_buffer.sample(5)
     logits = model.actor.logits_net(data.observations).detach().requires_grad_()
     model.actor.action_log_probs = lambda obs: th.log_softmax(logits, dim=1)
-    loss, _ = model._actor_loss(data.observations, th.tensor(0.4))
+    loss, _ = model._actor_loss(step_on(data.observations, 0.4))
     (gradient,) = th.autograd.grad(loss, logits)
     pi = th.softmax(logits, dim=1).detach()
     inner = 0.4 * pi.log() - th.stack(model.critic(data.observations)).amin(dim=0).detach()
@@ -93,7 +97,7 @@ def test_actor_gradient_is_exact():
 def test_critic_entropy_coefficient():
     model = make_model(critic_ent_coef=0.0)
     observations = model.replay_buffer.sample(8).observations
-    value = model._soft_value(observations, th.tensor(5.0)).detach()[:, 0]
+    value = soft_value(model, observations, 5.0).detach()[:, 0]
     np.testing.assert_allclose(value, expected_value(model, observations, model.critic_target, 0.0), rtol=1e-4, atol=1e-6)
 
 
@@ -102,11 +106,11 @@ def test_q_clip_by_hand():
     model = make_model(q_clip=0.1)
     data = model.replay_buffer.sample(3)
     model.critic_target.forward = lambda obs: (th.zeros(3, 3),) * 2
-    current = (th.tensor([[0.05], [0.3], [-0.3]]),) * 2
+    model.critic.forward = lambda obs: (th.tensor([[0.05], [0.3], [-0.3]]).expand(3, 3),) * 2
     target = th.ones(3, 1)
     # inside the clip: (0.05 - 1)^2; beyond it towards the target: (0.1 - 1)^2; beyond it away from the target: (-0.3 - 1)^2
     expected = 2 * 0.5 * np.mean([0.95**2, 0.9**2, 1.3**2])
-    assert model._critic_loss(current, target, data).item() == pytest.approx(expected)
+    assert model._critic_loss(step_on(None, 0.4, data), target).item() == pytest.approx(expected)
 
 
 def test_entropy_penalty():
@@ -117,9 +121,9 @@ def test_entropy_penalty():
             parameter.mul_(3.0)
         old = model.actor_old.action_log_probs(observations)
         old_entropy = -(old.exp() * old).sum(dim=1, keepdim=True)
-    penalized, entropy = model._actor_loss(observations, th.tensor(0.3))
+    penalized, entropy = model._actor_loss(step_on(observations, 0.3))
     model.entropy_penalty = 0.0
-    plain, _ = model._actor_loss(observations, th.tensor(0.3))
+    plain, _ = model._actor_loss(step_on(observations, 0.3))
     assert (penalized - plain).item() == pytest.approx(0.5 * ((entropy - old_entropy) ** 2).mean().item(), rel=1e-4)
 
 
@@ -188,9 +192,8 @@ def test_train_uses_the_options():
         model.critic.qf0[-1].bias.add_(10.0)
     data = model.replay_buffer.sample(16)
     model.replay_buffer.sample = lambda *args, **kwargs: data
-    current = model._current_q_values(data.observations, data.actions)
-    values = model._soft_value(data.next_observations, model.log_ent_coef.exp())
-    expected = model._critic_loss(current, data.rewards + 0.99 * values, data).item()
+    values = soft_value(model, data.next_observations, model.log_ent_coef.exp())
+    expected = model._critic_loss(step_on(None, 1.0, data), data.rewards + 0.99 * values).item()
     old = [parameter.clone() for parameter in model.actor_old.parameters()]
     model.train(1, 16)
     assert model.logger.name_to_value["train/critic_loss"] == pytest.approx(expected, rel=1e-4)
@@ -236,12 +239,12 @@ def test_action_masks(action_space, tmp_path):
     masks = data.observations["mask"]
     log_probs = model.actor.action_log_probs(data.observations)
     assert log_probs.exp()[masks == 0].abs().max() == 0
-    targets = model._target_entropy_of(data.observations)
+    targets = model._target_entropy_of(step_on(None, 1.0, data))
     parts = masks.split(model.actor.heads.nvec, dim=1)
     expected = 0.5 * sum(part.sum(dim=1, keepdim=True).log() for part in parts)
     ratio = model.target_entropy_ratio / 0.5
     th.testing.assert_close(targets, (ratio * expected).to(targets.dtype))
-    loss, entropy = model._actor_loss(data.observations, th.tensor(50.0))
+    loss, entropy = model._actor_loss(step_on(None, 50.0, data))
     assert loss.isfinite() and (entropy <= expected / 0.5 + 1e-5).all()
     alpha = model.log_ent_coef.item()
     model.replay_buffer.sample = lambda *args, **kwargs: data

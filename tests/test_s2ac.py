@@ -13,8 +13,10 @@ import toys
 from gymnasium import spaces
 from scipy.special import softmax
 from stable_baselines3.common.env_util import make_vec_env
+from toys import soft_value, step_on
 
 from sb3_maxent import S2AC, reference
+from sb3_maxent.common.gradient_step import OptimizerUpdate
 from sb3_maxent.s2ac import S2ACPolicy
 
 make_model = functools.partial(toys.make_model, S2AC)
@@ -109,7 +111,7 @@ def test_soft_value(kwargs, alpha):
     observations = draw_observations(6)
     th.manual_seed(0)
     with th.no_grad():
-        values = model._soft_value(observations, th.tensor(alpha))
+        values = soft_value(model, observations, alpha)
     th.manual_seed(0)
     noise = model.policy.draw_noise(6)
     expected, others = [], []
@@ -134,7 +136,7 @@ def test_td_target_and_logged_losses():
     alpha = model.log_ent_coef.detach().exp()
     state = th.get_rng_state()
     with th.no_grad():
-        values = model._soft_value(data.next_observations, alpha)
+        values = soft_value(model, data.next_observations, alpha)
         targets = data.rewards + (1 - data.dones) * data.discounts * values
         q_values = model.critic(data.observations, data.actions)
     th.set_rng_state(state)
@@ -155,7 +157,7 @@ def test_actor_loss(kwargs, alpha):
     model = different_model(**kwargs)
     observations = draw_observations(5)
     th.manual_seed(0)
-    loss, entropy = model._actor_loss(observations, th.tensor(alpha))
+    loss, entropy = model._actor_loss(step_on(observations, alpha))
     th.manual_seed(0)
     noise = model.policy.draw_noise(5)
     terms, entropies = [], []
@@ -206,7 +208,7 @@ def test_gradient_of_the_actor_loss(kwargs):
     observations = draw_observations(5)
     parameters = dict(model.actor.named_parameters())
     th.manual_seed(0)
-    loss, _ = model._actor_loss(observations, alpha)
+    loss, _ = model._actor_loss(step_on(observations, alpha))
     ours = th.autograd.grad(loss, parameters.values())
 
     th.manual_seed(0)
@@ -238,9 +240,10 @@ def test_the_actors_loss_moves_only_the_actor(kwargs):
     model.policy.zero_grad(set_to_none=True)
     observations = draw_observations(8)
     with th.no_grad():
-        model._soft_value(observations, th.tensor(0.5))
+        step = step_on(observations, 0.5)
+        model._td_target(step)
     assert all(parameter.grad is None for parameter in model.policy.parameters())
-    loss, _ = model._actor_loss(observations, th.tensor(0.5))
+    loss, _ = model._actor_loss(step)
     if loss is None:
         assert model.actor is None
         return
@@ -254,7 +257,7 @@ def test_the_actors_loss_moves_only_the_actor(kwargs):
 def test_the_critics_loss_moves_only_the_critics():
     model = different_model()
     actor, critic = ([parameter.clone() for parameter in net.parameters()] for net in (model.actor, model.critic))
-    model._actor_loss = lambda observations, ent_coef: (None, None)
+    model._actor_loss = lambda step: (None, None)
     model.train(2, 16)
     assert all(map(th.equal, actor, model.actor.parameters()))
     assert not any(map(th.equal, critic, model.critic.parameters()))
@@ -301,10 +304,11 @@ def test_amortized_fit():
     enlarge(model.critic, 2)
     observations = draw_observations(32)
     network, errors = model.actor.sampling_network, []
+    update = OptimizerUpdate(model.actor.optimizer)
     for number in range(301):
-        loss, _ = model._actor_loss(observations, th.tensor(0.5))
+        loss, _ = model._actor_loss(step_on(observations, 0.5))
         errors += [loss.item()] if number % 100 == 0 else []
-        model._optimize(model.actor.optimizer, loss)
+        update.apply(th.autograd.grad(loss, update.parameters, allow_unused=True))
     assert errors[-1] < 0.25 * errors[0]
     with th.no_grad():
         noise = model.policy.draw_noise(32)
@@ -578,7 +582,7 @@ def test_warning_of_a_kernel_without_neighbours():
     """With such a bandwidth the density would be the start's, wherever the particles go."""
     with pytest.warns(UserWarning, match="hardly sees neighbours.*kernel_bandwidth"):
         model = make_model(BOX, steps=60, kernel_bandwidth=1e-4)
-    assert model._particles.diagnostics["neighbours"] < 0.01
+    assert model.logger.name_to_value.get("train/svgd_neighbours", 0) < 0.01
 
 
 def test_fixed_start_reaches_the_bounds():
@@ -671,14 +675,6 @@ class Subclass(S2AC):
 def test_subclass(tmp_path):
     toys.make_model(Subclass, BOX).save(tmp_path / "model")
     assert type(Subclass.load(tmp_path / "model")) is Subclass
-
-
-def test_pickled_state_has_no_particles(tmp_path):
-    """The last batch of particles is no part of the model."""
-    model = make_model(BOX)
-    assert model._particles.u.shape == (16, 10, 2)
-    model.save(tmp_path / "model")
-    assert not hasattr(S2AC.load(tmp_path / "model"), "_particles")
 
 
 # ---------------------------------------------------------------------- learning

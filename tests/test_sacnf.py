@@ -10,9 +10,10 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.sac.policies import Actor
-from toys import Toy, make_model
+from toys import Toy, make_model, soft_value, step_on
 
 from sb3_maxent import SACNF
+from sb3_maxent.common.gradient_step import OptimizerUpdate
 from sb3_maxent.functional import log_abs_det_jacobian
 from sb3_maxent.reference import histogram_kl
 from sb3_maxent.sacnf import flows
@@ -166,8 +167,8 @@ def test_density_is_that_of_the_map_from_noise_to_action(family, conditional):
     """Against autograd's Jacobian of everything after the standard normal noise, in three dimensions."""
     actor = make_actor(3, flow=family, conditional_flow=conditional)
     observations, noise = th.rand(100, 3), th.randn(100, 3, dtype=th.float64, requires_grad=True)
-    base, transforms_ = actor._base(observations)
-    u = base.mean + base.stddev * noise
+    mean, log_std, transforms_ = actor._base(observations)
+    u = mean + log_std.exp() * noise
     for transform in transforms_:
         u = transform(u)
     actions = th.tanh(u)
@@ -226,7 +227,7 @@ def test_conditional_flows_depend_on_the_observation(family, conditional):
     actor = make_actor(flow=family, conditional_flow=conditional)
     x = th.randn(1, 2, dtype=th.float64).expand(2, 2)
     images = x
-    for transform in actor._base(th.tensor([[0.9, 0.9, 0.9], [-0.9, -0.9, -0.9]]))[1]:
+    for transform in actor._base(th.tensor([[0.9, 0.9, 0.9], [-0.9, -0.9, -0.9]]))[2]:
         images = transform(images)
     assert (images[0] - images[1]).abs().max().item() == 0 if not conditional else (images[0] - images[1]).abs().max() > 1e-3
 
@@ -235,7 +236,7 @@ def test_conditional_flows_depend_on_the_observation(family, conditional):
 def test_shallow_flows_begin_as_the_identity(family):
     actor = make_actor(flow=family, noise=0)
     x = th.randn(30, 2, dtype=th.float64)
-    for transform in actor._base(th.rand(30, 3))[1]:
+    for transform in actor._base(th.rand(30, 3))[2]:
         assert (transform(x) - x).abs().max() < 0.02
 
 
@@ -266,9 +267,9 @@ def test_hooks_by_hand():
     q, target = th.tensor([[1.0], [5.0], [3.0]]), th.tensor([[0.0], [1.0], [2.0]])
     model.critic = lambda obs, actions: (q, q.flip(0))
     model.critic_target = lambda obs, actions: (target + 1, target)
-    values = model._soft_value(observations, th.tensor(0.5))
+    values = soft_value(model, observations, 0.5)
     th.testing.assert_close(values, th.tensor([[-0.25], [1.5], [1.0]]))
-    loss, entropy = model._actor_loss(observations, th.tensor(0.5))
+    loss, entropy = model._actor_loss(step_on(observations, 0.5))
     th.testing.assert_close(loss, th.tensor((0.25 - 1 - 0.5 - 5 + 1 - 1) / 3))
     th.testing.assert_close(entropy, -log_prob[:, None])
 
@@ -295,10 +296,10 @@ def test_actors_loss_with_the_exact_q(family, n_flows, lowest, highest):
     model.policy.critic = None
     model.critic = exact_q
     observations = th.zeros(128, *env.observation_space.shape)
-    optimizer = th.optim.Adam(model.actor.parameters(), 5e-3)
+    update = OptimizerUpdate(th.optim.Adam(model.actor.parameters(), 5e-3))
     for _ in range(400):
-        loss, _ = model._actor_loss(observations, th.tensor(1.0))
-        model._optimize(optimizer, loss)
+        loss, _ = model._actor_loss(step_on(observations, 1.0))
+        update.apply(th.autograd.grad(loss, update.parameters))
     actions = model.actor(th.zeros(20_000, *env.observation_space.shape)).detach().numpy()
     assert lowest < histogram_kl(actions, env.log_prob) < highest
 

@@ -9,6 +9,7 @@ import torch as th
 import toys
 from gymnasium import spaces
 from scipy.special import logsumexp, softmax
+from toys import soft_value, step_on
 
 from sb3_maxent import SoftQLearning, reference
 from sb3_maxent.functional import log_det_tanh
@@ -77,7 +78,7 @@ def test_discrete_targets(action_space, n_critics):
     table = min_table(model, data.next_observations, model.critic_target, alpha)
     values = alpha * logsumexp(table / alpha, axis=1)
     with th.no_grad():
-        ours = model._soft_value(data.next_observations, th.tensor(alpha))
+        ours = soft_value(model, data.next_observations, alpha)
     np.testing.assert_allclose(ours[:, 0], values, rtol=1e-4, atol=1e-5)
 
     table = min_table(model, data.observations, model.critic_target, alpha)
@@ -86,7 +87,7 @@ def test_discrete_targets(action_space, n_critics):
     assert (scaled < lowest).any() and (scaled > lowest).any()
     rewards = data.rewards[:, 0].numpy() + coefficient * np.clip(scaled, lowest, 0)
     with th.no_grad():
-        np.testing.assert_allclose(model._rewards(data, th.tensor(alpha))[:, 0], rewards, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model._rewards(step_on(None, alpha, data))[:, 0], rewards, rtol=1e-4, atol=1e-5)
 
     targets = rewards + (1 - data.dones[:, 0].numpy()) * data.discounts[:, 0].numpy() * values
     assert len(set(data.discounts[:, 0].tolist())) > 1  # episodes end inside some of the returns
@@ -139,7 +140,7 @@ def test_soft_value_is_the_integral(dim, proposal, n_critics):
     model = box_model(dim, alpha, n_value_particles=40_001, value_proposal=proposal, policy_kwargs={"n_critics": n_critics})
     observations = th.as_tensor(draw_observations(4))
     with th.no_grad():
-        values = model._soft_value(observations, model.ent_coef_tensor)
+        values = soft_value(model, observations, model.ent_coef_tensor)
     expected = [
         reference.soft_value_by_quadrature(q_of(model.critic_target, observation), alpha, dim, 60)
         for observation in observations
@@ -158,7 +159,7 @@ def test_td_target_of_box_actions(proposal):
     model.replay_buffer.sample = lambda *args, **kwargs: data
     state = th.get_rng_state()
     with th.no_grad():
-        values = model._soft_value(data.next_observations, model.ent_coef_tensor)
+        values = soft_value(model, data.next_observations, model.ent_coef_tensor)
         targets = data.rewards + (1 - data.dones) * data.discounts * values
         q_values = model.critic(data.observations, data.actions)
     th.set_rng_state(state)
@@ -214,8 +215,8 @@ def test_the_actors_loss_moves_only_the_actor(kwargs):
     model.policy.zero_grad(set_to_none=True)
     data = model.replay_buffer.sample(16)
     with th.no_grad():
-        model._soft_value(data.next_observations, th.tensor(0.5))
-    loss, _ = model._actor_loss(data.observations, th.tensor(0.5))
+        soft_value(model, data.next_observations, 0.5)
+    loss, _ = model._actor_loss(step_on(data.observations, 0.5))
     assert all(parameter.grad is None for parameter in model.policy.parameters())
     loss.backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.actor.parameters())
@@ -226,7 +227,7 @@ def test_the_actors_loss_moves_only_the_actor(kwargs):
 def test_the_critics_loss_moves_only_the_critics():
     model = make_model(BOX)
     before = [parameter.clone() for parameter in model.actor.parameters()]
-    model._actor_loss = lambda observations, ent_coef: (None, None)
+    model._actor_loss = lambda step: (None, None)
     critic = [parameter.clone() for parameter in model.critic.parameters()]
     model.train(2, 16)
     assert all(map(th.equal, before, model.actor.parameters()))
@@ -314,7 +315,7 @@ def test_without_temperature(action_space):
     assert all(value.isfinite().all() for value in model.policy.state_dict().values())
     observations = th.as_tensor(draw_observations(8))
     with th.no_grad():
-        values = model._soft_value(observations, model.ent_coef_tensor)[:, 0]
+        values = soft_value(model, observations, model.ent_coef_tensor)[:, 0]
         if action_space is not BOX:
             tables = [joint_table(action_space, q.numpy()) for q in model.critic_target(observations)]
             worst = np.min(tables, axis=0).max(axis=1) if action_space.shape == () else np.max(tables, axis=2).min(axis=0)

@@ -6,6 +6,9 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+from sb3_maxent.common.gradient_step import GradientStep
 
 SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
 
@@ -82,3 +85,22 @@ def make_model(algorithm, action_space=None, observation_space=None, policy="Mlp
     env = make_vec_env(lambda: Toy(observation_space, action_space), n_envs=n_envs, seed=0)
     policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
     return algorithm(policy, env, policy_kwargs=policy_kwargs, **{**SMALL, **kwargs}).learn(steps)
+
+
+def step_on(observations, ent_coef, data=None):
+    """
+    A gradient step on some observations, which are the next ones, too. Rewards are 0 and the discount is 1, so that the target
+    is the soft value of the observations. With ``data`` it works on that batch, undiscounted.
+    """
+    if data is None:
+        first = next(iter(observations.values())) if isinstance(observations, dict) else observations
+        zeros = th.zeros(len(first), 1)
+        data = ReplayBufferSamples(observations, zeros, observations, zeros, zeros)
+    return GradientStep(data, th.as_tensor(ent_coef), 1.0 if data.discounts is None else data.discounts)
+
+
+def soft_value(model, observations, ent_coef):
+    """V(s) of a batch of observations, from the target that the model gives."""
+    step = step_on(observations, ent_coef)
+    munchausen_term = model._rewards(step) if hasattr(model, "_rewards") else 0.0
+    return model._td_target(step) - munchausen_term

@@ -178,6 +178,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
         self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self.lr_schedule(1), self.device)
         self.ent_coef_bounds = self.temperature.bounds  # from a list, in yml and zip files
+        if not self.temperature.is_learned and self.temperature.schedule is None:
+            self.ent_coef = float(self.ent_coef)  # type: ignore[arg-type]  # a yml file makes a text of 1e-3
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
         self.temperature.tell(self.policy)
         self._finite_guard = FiniteGuard(self)

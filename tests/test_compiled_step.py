@@ -1,0 +1,354 @@
+"""``compile=True``: the same results as eager up to rounding, in one graph where the docs say so, and what it leaves alone."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from test_save_load import Clockwork, assert_equal_models
+from toys import BatchNormExtractor, make_model
+
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent.common import compiled_step, matmul
+from sb3_maxent.common.compiled_step import EAGER, ONE_GRAPH, SEVERAL_GRAPHS
+
+BOX, DISCRETE, MULTI_DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3), spaces.MultiDiscrete([3, 2])
+IMAGE = {
+    "observation_space": spaces.Box(0, 255, (1, 36, 36), np.uint8),
+    "policy": "CnnPolicy",
+    "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 8}},
+}
+DICTIONARY = {
+    "observation_space": spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}),
+    "policy": "MultiInputPolicy",
+}
+
+
+def two_models(algorithm, action_space, **kwargs):
+    """An eager and a compiled model that have not trained, with equal weights and equal transitions in their buffers."""
+
+    def make(compile):
+        own = {name: dict(value) if isinstance(value, dict) else value for name, value in kwargs.items()}
+        return make_model(algorithm, action_space, **{"steps": 39, "learning_starts": 40, **own}, compile=compile)
+
+    return make(False), make(True)
+
+
+def train(model, n_calls=3, gradient_steps=2):
+    """Gradient steps from the same random numbers; the progress remaining falls."""
+    th.manual_seed(1)
+    np.random.seed(1)
+    for call in range(n_calls):
+        model._current_progress_remaining = 1 - call / n_calls
+        model.train(gradient_steps, 16)
+
+
+def assert_close_models(ours, theirs, atol=2e-5):
+    for kind in ("policy", "critic.optimizer", "actor.optimizer", "ent_coef_optimizer"):
+        states = [model.get_parameters().get(kind) for model in (ours, theirs)]
+        if states[1] is not None and kind != "policy":
+            states = [
+                {f"{i}.{key}": th.as_tensor(v) for i, state in each["state"].items() for key, v in state.items()}
+                for each in states
+            ]
+        if states[1] is not None:
+            assert states[0].keys() == states[1].keys(), kind
+            for name, value in states[1].items():
+                th.testing.assert_close(states[0][name], value, atol=atol, rtol=2e-4, msg=lambda m, name=name: f"{name}: {m}")
+    assert ours._n_updates == theirs._n_updates
+    logged, expected = (
+        {name: value for name, value in model.logger.name_to_value.items() if name.startswith("train/")}
+        for model in (ours, theirs)
+    )
+    assert logged.keys() == expected.keys()
+    assert logged == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def check_equal(algorithm, action_space, mode=ONE_GRAPH, **kwargs):
+    eager, compiled = two_models(algorithm, action_space, **kwargs)
+    before = {name: value.clone() for name, value in eager.policy.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`compile=True`: the gradient step is compiled as several")
+        train(compiled)
+    train(eager)
+    assert compiled._take_step.mode == mode
+    assert any(not th.equal(value, before[name]) for name, value in eager.policy.state_dict().items())
+    assert_close_models(compiled, eager)
+
+
+# ---------------------------------------------------------------------- the same results
+
+
+QUICK = [
+    (DiscreteSAC, DISCRETE, {"ent_coef": "auto_0.1", "ent_coef_bounds": (0.05, 0.2), "n_steps": 3}),
+    (
+        SoftQLearning,
+        MULTI_DISCRETE,
+        {
+            "ent_coef": "lin_0.5_0.1",
+            "learning_rate": lambda progress: 1e-3 * progress,
+            "target_update_interval": 2,
+            "tau": 1.0,
+        },
+    ),
+    (SACNF, BOX, {"n_flows": 0, "ent_coef": 0.3, "policy_kwargs": {"features_extractor_class": BatchNormExtractor}}),
+]
+SLOW = [
+    (DiscreteSAC, MULTI_DISCRETE, {"q_clip": 0.5, "entropy_penalty": 0.5, "q_reduction": "mean"}),
+    (DiscreteSAC, DISCRETE, {**IMAGE}),
+    (DiscreteSAC, DISCRETE, {**DICTIONARY}),
+    (DiscreteSAC, DISCRETE, {"policy_kwargs": {"optimizer_class": th.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}}),
+    (DiscreteSAC, DISCRETE, {"policy_kwargs": {"optimizer_kwargs": {"amsgrad": True}, "share_features_extractor": True}}),
+    (SoftQLearning, DISCRETE, {"munchausen_coef": 0.9, "ent_coef": "auto", "policy_kwargs": {"n_critics": 2}}),
+    (SoftQLearning, BOX, {}),
+    (SoftQLearning, BOX, {"value_proposal": "mixture", "ent_coef": "auto"}),
+    (SoftQLearning, BOX, {"policy_kwargs": {"noise_dim": 3, "activation_fn": th.nn.Tanh}}),
+    (S2AC, BOX, {}),
+    (S2AC, BOX, {"learned_start": False}),
+    (S2AC, BOX, {"amortized": True, "policy_kwargs": {"activation_fn": th.nn.Tanh}}),
+    (S2AC, BOX, {"entropy_estimator": "hutchinson"}),
+    (S2AC, BOX, {"entropy_estimator": "exact", "second_order": True}),
+    (SACNF, BOX, {"flow": "spline"}),
+    (SACNF, BOX, {"flow": "radial"}),
+    (SACNF, BOX, {"flow": "planar", "conditional_flow": False}),
+    (SACNF, BOX, {"n_flows": 0, **IMAGE, "policy_kwargs": {**IMAGE["policy_kwargs"], "share_features_extractor": True}}),
+    (SACNF, BOX, {"n_flows": 0, "n_steps": 3, "n_envs": 2, **{"policy_kwargs": {"n_critics": 3}}}),
+]
+
+
+def name_of(value):
+    return "-".join(value) if isinstance(value, dict) else getattr(value, "__name__", type(value).__name__)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "action_space", "kwargs"),
+    [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)],
+    ids=name_of,
+)
+def test_compiled_equals_eager(algorithm, action_space, kwargs):
+    """Weights, moments of the optimizers and what is logged, after six gradient steps with the same random numbers."""
+    check_equal(algorithm, action_space, **kwargs)
+
+
+@pytest.mark.parametrize("optimizer", [th.optim.RMSprop, pytest.param(th.optim.SGD, marks=pytest.mark.slow)])
+def test_other_optimizers_stand_between_graphs(optimizer):
+    kwargs = {"policy_kwargs": {"optimizer_class": optimizer}, "ent_coef": 0.1, "learning_rate": 1e-3}
+    with pytest.warns(UserWarning, match="compiled as several graphs, not as one.*Unsupported"):
+        model = make_model(SoftQLearning, DISCRETE, compile=True, **kwargs)
+    assert model._take_step.mode == SEVERAL_GRAPHS
+    check_equal(SoftQLearning, DISCRETE, mode=SEVERAL_GRAPHS, **kwargs)
+
+
+# ---------------------------------------------------------------------- the graphs
+
+
+def test_what_recompiles():
+    """Neither a second model of the same shapes, nor a changed learning rate, temperature or loaded state does."""
+    compiles = th._dynamo.utils.counters["stats"]
+    kwargs = {
+        "ent_coef": "lin_0.4_0.2",
+        "learning_rate": lambda progress: 1e-3 * progress,
+        "policy_kwargs": {"net_arch": [24]},
+    }
+    eager, compiled = two_models(SoftQLearning, DISCRETE, **kwargs)
+    before = compiles["unique_graphs"]
+    train(compiled, n_calls=1)
+    assert compiles["unique_graphs"] == before + 1
+    train(compiled)
+    _, second = two_models(SoftQLearning, DISCRETE, seed=5, **kwargs)
+    train(second)
+    second.set_parameters(compiled.get_parameters())
+    eager.set_parameters(compiled.get_parameters())
+    eager._n_updates = second._n_updates
+    for model in (second, eager):
+        train(model)
+    assert compiles["unique_graphs"] == before + 1
+    for name, value in eager.policy.state_dict().items():
+        th.testing.assert_close(second.policy.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+    for model in (second, eager):  # settings that a callback changes count from then on, at the price of a new graph
+        model.gamma = 0.5
+        train(model)
+    assert compiles["unique_graphs"] == before + 2
+    for name, value in eager.policy.state_dict().items():
+        th.testing.assert_close(second.policy.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_settings_of_torch_stay_as_they_were():
+    config = th._dynamo.config
+    before = (
+        config.trace_autograd_ops,
+        config.recompile_limit,
+        config.suppress_errors,
+        th.backends.mkldnn.matmul.fp32_precision,
+    )
+    make_model(SoftQLearning, DISCRETE, compile=True, matmul="onednn")
+    after = config.trace_autograd_ops, config.recompile_limit, config.suppress_errors, th.backends.mkldnn.matmul.fp32_precision
+    assert after == before
+
+
+# ---------------------------------------------------------------------- what is as without it
+
+
+def test_guard_against_nan(tmp_path):
+    model = make_model(SoftQLearning, DISCRETE, compile=True)
+    before = model._n_updates
+    model.replay_buffer.rewards[:] = 1e30
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"critic_loss=inf in gradient step \d+\. The model is back at gradient step"):
+            model.learn(20, reset_num_timesteps=False)
+        assert all(value.isfinite().all() for value in model.policy.state_dict().values())
+    assert model._n_updates == before
+    model.save(tmp_path / "model")
+    model.replay_buffer.reset()
+    model.learn(40, reset_num_timesteps=False)
+    assert model._n_updates > before
+
+
+def resume(kind, folder, n=60):
+    """``straight`` learns 2n, ``first`` n, ``second`` goes on from there, all of them compiled."""
+    kwargs = {"ent_coef": "auto_0.3", "learning_starts": 30, "batch_size": 16, "policy_kwargs": {"net_arch": [16]}, "seed": 7}
+    env = make_vec_env(Clockwork, n_envs=1, env_kwargs={"action_space": spaces.Discrete(3)})
+    if kind == "second":
+        model = DiscreteSAC.load(folder / "first", env=env)
+        model.load_replay_buffer(folder / "buffer")
+        model.learn(n, reset_num_timesteps=False)
+    else:
+        model = DiscreteSAC("MlpPolicy", env, compile=True, **kwargs).learn(2 * n if kind == "straight" else n)
+        model.save_replay_buffer(folder / "buffer")
+    assert model._take_step.mode == ONE_GRAPH
+    model.save(folder / kind)
+
+
+def test_resume_in_a_new_process(tmp_path):
+    """Bit for bit between compiled runs."""
+    resume("straight", tmp_path)
+    resume("first", tmp_path)
+    code = f"from test_compiled_step import *; resume('second', Path({str(tmp_path)!r}))"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+    )
+    straight, second = (DiscreteSAC.load(tmp_path / kind) for kind in ("straight", "second"))
+    assert straight.compile and second._n_updates == straight._n_updates > 0
+    assert_equal_models(second, straight)
+    assert not DiscreteSAC.load(tmp_path / "straight", compile=False).compile
+
+
+# ---------------------------------------------------------------------- where it can't be done
+
+
+WITHOUT_COMPILER = """
+import warnings
+from gymnasium import spaces
+from toys import make_model
+from sb3_maxent import SoftQLearning
+
+with warnings.catch_warnings(record=True) as records:
+    warnings.simplefilter("always")
+    model = make_model(SoftQLearning, spaces.Discrete(3), compile=True)
+eager = make_model(SoftQLearning, spaces.Discrete(3))
+(message,) = [str(record.message) for record in records if "compile" in str(record.message)]
+assert "training goes on without it" in message and "install g++" in message, message
+assert model._n_updates == eager._n_updates > 0
+for ours, theirs in zip(model.policy.state_dict().values(), eager.policy.state_dict().values()):
+    assert ours.equal(theirs)
+"""
+
+
+def test_without_a_compiler(tmp_path):
+    """One warning that says what to install, and the results of eager training, bit for bit."""
+    environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    folder = Path(__file__).parent
+    subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], cwd=folder, env=environment, check=True)
+
+
+def test_where_compiling_fails(monkeypatch):
+    """A hook that torch can't trace: the result is eager's, and the warning says why."""
+
+    class Unusual(SoftQLearning):
+        def _actor_loss(self, step):
+            loss, entropy = super()._actor_loss(step)
+            return loss, entropy + np.random.rand() * float(entropy.mean().item() > 100)
+
+    eager, compiled = two_models(Unusual, DISCRETE, ent_coef=0.1)
+    with pytest.warns(UserWarning, match="`compile=True`"):
+        train(compiled)
+    train(eager)
+    assert compiled._take_step.mode in (SEVERAL_GRAPHS, EAGER)
+    assert_close_models(compiled, eager)
+
+
+# ---------------------------------------------------------------------- matrix products
+
+
+def test_sizes_of_products():
+    sizes = matmul.product_sizes(
+        [th.nn.Sequential(th.nn.Linear(3, 4), th.nn.ReLU(), th.nn.Linear(4, 2)), th.nn.Linear(3, 4)], 8
+    )
+    assert set(sizes) == {(8, 3, 4), (8, 4, 3), (3, 8, 4), (8, 4, 2), (8, 2, 4), (4, 8, 2)}
+    assert sizes[-1] in {(8, 3, 4), (8, 4, 3), (3, 8, 4)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "errors", "expected"),
+    [
+        ((1.0, 0.5), (1e-6, 2e-6), "onednn"),  # half the time, as accurate
+        ((1.0, 0.95), (1e-6, 2e-6), "torch"),  # not worth it
+        ((1.0, 0.5), (1e-6, 1e-3), "torch"),  # bfloat16's precision: only where it is asked for
+    ],
+)
+def test_fastest_matmul(seconds, errors, expected, monkeypatch):
+    """By measured time and accuracy, with clocks and errors of our own."""
+    now, library = [0.0], ["torch"]
+
+    def mm(*args, **kwargs):
+        now[0] += seconds[library[0] == "onednn"]
+
+    class By:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            library.append(library[0])
+            library[0] = self.name
+
+        def __exit__(self, *args):
+            library[0] = library.pop()
+
+    monkeypatch.setattr(matmul, "matmul_by", By)
+    monkeypatch.setattr(matmul, "_error", lambda name, *args: errors[name == "onednn"])
+    monkeypatch.setattr(matmul.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(th, "mm", mm)
+    matmul._fastest.cache_clear()
+    assert matmul.fastest_matmul(((4, 4, 4),)) == expected
+    matmul._fastest.cache_clear()
+
+
+def test_matmul_is_measured_once_and_saved(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("sb3_maxent.common.max_ent_algorithm.fastest_matmul", lambda sizes: asked.append(sizes) or "onednn")
+    inside = []
+    original = SoftQLearning._td_target
+
+    def td_target(self, step):
+        inside.append(th.backends.mkldnn.matmul.fp32_precision)
+        return original(self, step)
+
+    monkeypatch.setattr(SoftQLearning, "_td_target", td_target)
+    model = make_model(SoftQLearning, DISCRETE, matmul="fastest")
+    assert len(asked) == 1 and set(inside) == {"bf16"}
+    model.save(tmp_path / "model")
+    assert SoftQLearning.load(tmp_path / "model")._fastest_matmul == "onednn"
+    inside.clear()
+    make_model(SoftQLearning, DISCRETE)
+    assert len(asked) == 1 and set(inside) == {"none"}, "eager training leaves torch's products alone"
+
+
+def test_no_compiling_is_the_default():
+    assert type(make_model(SoftQLearning, DISCRETE)._take_step) is compiled_step.EagerStep
