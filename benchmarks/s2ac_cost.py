@@ -45,7 +45,7 @@ def make(what: str, value: int) -> tuple[Any, int]:
     n_actions = value if what == "action dimensions" else speed.N_ACTIONS
     model = speed.make("sb3_maxent", "S2AC", spaces.Box(-1, 1, (n_actions,)), **kwargs)()
     speed.fill(model)
-    return model, value if what == "batch_size" else speed.BATCH_SIZE
+    return model, value if what == "batch_size" else speed.USUAL.batch_size
 
 
 def milliseconds(model: Any, batch_size: int, rounds: int, gradient_steps: int = 3) -> float:

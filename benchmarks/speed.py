@@ -1,12 +1,15 @@
 """
 Cost of a gradient step, as ratios to SB3's SAC: all algorithms in one process, in turn, medians of several rounds.
 
-Batch 256, networks 256-256, 17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. To
-add an algorithm, add a line to ``ALGORITHMS``. On a machine that does other work, time with one thread::
+17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. Two sizes of networks: ``usual``
+(batch 256, networks 256-256) and ``small`` (batch 64, networks 128-128). To add an algorithm, add a line to ``ALGORITHMS``.
+On a machine that does other work, time with one thread. ``--compiled`` times ours with ``compile=True``, too::
 
-    OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1
+    OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1 --compiled --sizes small usual
 
-With ``--published PATH``, a checkout of the code that S2AC's authors published, its gradient step is timed in the same run.
+Peers in the same run: with ``--sbx PYTHON``, the interpreter of an environment that has sbx-rl (JAX is no dependency of
+ours), its SAC and DQN, in a process that works while this one waits; with ``--published PATH``, a checkout of the code that
+S2AC's authors published, its gradient step.
 """
 
 import argparse
@@ -15,11 +18,12 @@ import importlib
 import itertools
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +31,18 @@ import published
 import torch as th
 from gymnasium import spaces
 
-BATCH_SIZE, NET_ARCH, N_OBSERVATIONS, N_ACTIONS = 256, [256, 256], 17, 6
+N_OBSERVATIONS, N_ACTIONS = 17, 6
+
+
+class Size(NamedTuple):
+    """Rows of a batch, and units of the networks' layers."""
+
+    batch_size: int
+    net_arch: tuple[int, ...]
+
+
+SIZES = {"small": Size(64, (128, 128)), "usual": Size(256, (256, 256))}
+USUAL = SIZES["usual"]
 
 
 class Noise(gym.Env):
@@ -45,18 +60,19 @@ class Noise(gym.Env):
         return self.observation_space.sample(), float(self.np_random.normal()), False, False, {}
 
 
-def make(module: str, name: str, action_space: spaces.Space, **kwargs: Any) -> Callable[[], Any]:
-    """A function that makes the model, or ``None`` where its package is not installed."""
+def make(module: str, name: str, action_space: spaces.Space, **kwargs: Any) -> Callable[..., Any]:
+    """A function of a size that makes the model, or ``None`` where its package is not installed."""
 
-    def build() -> Any:
+    def build(size: Size = USUAL, **more: Any) -> Any:
         try:
             algorithm = getattr(importlib.import_module(module), name)
         except ImportError:
             return None
-        policy_kwargs = {"net_arch": NET_ARCH, **kwargs.pop("policy_kwargs", {})}
-        env = Noise(action_space)
-        return algorithm("MlpPolicy", env, batch_size=BATCH_SIZE, buffer_size=10_000, policy_kwargs=policy_kwargs, **kwargs)
+        arguments = {**kwargs, **more, "batch_size": size.batch_size, "buffer_size": 10_000}
+        arguments["policy_kwargs"] = {"net_arch": list(size.net_arch), **kwargs.get("policy_kwargs", {})}
+        return algorithm("MlpPolicy", Noise(action_space), **arguments)
 
+    build.module = module  # type: ignore[attr-defined]
     return build
 
 
@@ -67,7 +83,7 @@ class AnyActivation(th.nn.ReLU):
 # Without preconditioning, bound on the step and likelihood-ratio term, with the step size of the authors' code
 PLAIN = {"precondition": False, "max_step_ratio": None, "likelihood_ratio": False, "svgd_step_size": 0.1}
 BOX, DISCRETE = spaces.Box(-1, 1, (N_ACTIONS,)), spaces.Discrete(N_ACTIONS)
-BASELINE, PUBLISHED = "SB3 SAC", "S2AC, the authors' code"
+BASELINE, PUBLISHED, COMPILED = "SB3 SAC", "S2AC, the authors' code", ", compiled"
 ALGORITHMS = {
     BASELINE: make("stable_baselines3", "SAC", BOX),
     "DiscreteSAC": make("sb3_maxent", "DiscreteSAC", DISCRETE),
@@ -87,6 +103,7 @@ ALGORITHMS = {
     "S2AC, general path": make("sb3_maxent", "S2AC", BOX, policy_kwargs={"activation_fn": AnyActivation}),
     "S2AC, Hutchinson": make("sb3_maxent", "S2AC", BOX, entropy_estimator="hutchinson"),
     "S2AC, second order": make("sb3_maxent", "S2AC", BOX, second_order=True),
+    "SACNF, no flow (SAC's formulas)": make("sb3_maxent", "SACNF", BOX, n_flows=0),
     "SACNF": make("sb3_maxent", "SACNF", BOX),
     "SACNF, radial": make("sb3_maxent", "SACNF", BOX, flow="radial"),
     "SACNF, radial, not conditional": make("sb3_maxent", "SACNF", BOX, flow="radial", conditional_flow=False),
@@ -95,6 +112,37 @@ ALGORITHMS = {
     "sb3_soft SDSAC": make("sb3_soft", "SDSAC", DISCRETE),
     "sb3_soft SQL": make("sb3_soft", "SQL", DISCRETE),
 }
+SBX = {"sbx SAC": ("SAC", BOX), "sbx DQN": ("DQN", DISCRETE)}
+
+
+class Sbx:
+    """
+    A model of sbx in a process of its own, on one core, that works only while this one waits for it.
+
+    :param python: the interpreter of an environment with sbx-rl
+    :param name: the row of the table
+    :param size: sizes
+    """
+
+    def __init__(self, python: Path, name: str, size: Size):
+        code = Path(__file__).with_name("sbx_steps.py")
+        command = [str(python), str(code), SBX[name][0], str(size.batch_size), *map(str, size.net_arch)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        if self._read() != "ready":
+            raise RuntimeError(f"{name} could not be made, see above")
+
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Gradient steps; returns when they are done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{gradient_steps} {batch_size}\n")
+        self.process.stdin.flush()
+        if self._read() != "done":
+            raise RuntimeError("sbx has stopped, see above")
 
 
 def fill(model: Any, steps: int = 1000) -> None:
@@ -109,7 +157,7 @@ def n_parameters(model: Any) -> str:
     return " | ".join(str(sum(p.numel() for p in module.parameters())) if module else "" for module in (actor, critic))
 
 
-def measure(models: dict[str, Any], rounds: int, gradient_steps: int) -> dict[str, list[float]]:
+def measure(models: dict[str, Any], rounds: int, gradient_steps: int, batch_size: int) -> dict[str, list[float]]:
     """
     Time gradient steps, the models in turn.
 
@@ -117,12 +165,12 @@ def measure(models: dict[str, Any], rounds: int, gradient_steps: int) -> dict[st
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     for name, model in models.items():  # warm up
-        model.train(gradient_steps=1 if name == PUBLISHED else gradient_steps, batch_size=BATCH_SIZE)
+        model.train(gradient_steps=1 if name == PUBLISHED else gradient_steps, batch_size=batch_size)
     for _ in range(rounds):
         for name, model in models.items():
             steps = 1 if name == PUBLISHED else gradient_steps
             start = time.perf_counter()
-            model.train(gradient_steps=steps, batch_size=BATCH_SIZE)
+            model.train(gradient_steps=steps, batch_size=batch_size)
             times[name].append((time.perf_counter() - start) / steps * 1000)
     return times
 
@@ -148,7 +196,7 @@ def measure_acting(models: dict[str, Any], rounds: int, calls: int = 100) -> dic
 
 def passes(rows: int, inputs: int, outputs: int, forward: int, to_inputs: int, to_weights: int) -> list[tuple[int, int, int]]:
     """Products (m, k, n) of passes through a network, and back to its inputs or its weights."""
-    sizes = [inputs, *NET_ARCH, outputs]
+    sizes = [inputs, *USUAL.net_arch, outputs]
     layers = list(itertools.pairwise(sizes))
     result = [(rows, k, n) for k, n in layers] * forward
     result += [(rows, n, k) for k, n in layers] * to_inputs
@@ -162,10 +210,10 @@ def products_of_continuous_sql(n_particles: int = 16) -> list[tuple[int, int, in
     Sizes (m, k, n) of the matrix products without which no gradient step of continuous SoftQLearning with twin critics
     and as many value as kernel particles can do, whatever else it spares.
     """
-    half = BATCH_SIZE * n_particles // 2
+    half = USUAL.batch_size * n_particles // 2
     return (
         passes(2 * half, N_ACTIONS, 1, 2, 0, 0)  # target values
-        + passes(BATCH_SIZE, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
+        + passes(USUAL.batch_size, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
         + passes(half, N_ACTIONS, 1, 2, 1, 0)  # gradients at the fixed particles, back through the smaller critic
         + passes(half, N_ACTIONS, N_ACTIONS, 2, 0, 1)  # fixed and updated samples, back to the sampler's weights
     )
@@ -173,13 +221,13 @@ def products_of_continuous_sql(n_particles: int = 16) -> list[tuple[int, int, in
 
 def products_of_s2ac(n_particles: int = 10, n_svgd_steps: int = 3) -> list[tuple[int, int, int]]:
     """The same for S2AC with a learned start."""
-    rows = BATCH_SIZE * n_particles
+    rows = USUAL.batch_size * n_particles
     return (
         passes(rows, N_ACTIONS, 1, 2, 1, 0) * (2 * n_svgd_steps)  # scores, for the target's and the actor's particles
         + passes(rows, N_ACTIONS, 1, 2, 0, 0)  # target values
         + passes(rows, N_ACTIONS, 1, 2, 1, 0)  # the actor's values and their gradients
-        + passes(BATCH_SIZE, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
-        + passes(BATCH_SIZE, N_OBSERVATIONS, 2 * N_ACTIONS, 2, 0, 1)  # the start's network
+        + passes(USUAL.batch_size, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
+        + passes(USUAL.batch_size, N_OBSERVATIONS, 2 * N_ACTIONS, 2, 0, 1)  # the start's network
     )
 
 
@@ -217,51 +265,89 @@ def line(name: str, threads: int, times: list[float], baseline: list[float]) -> 
     return f"| {name} | {threads} | {np.median(times):.2f} | {spread} |"
 
 
-def main() -> None:
-    """Command line."""
+def arguments() -> argparse.Namespace:
+    """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--gradient-steps", type=int, default=40, help="in each round")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--only", nargs="+", default=list(ALGORITHMS), help="names from the table")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=["usual"])
+    parser.add_argument(
+        "--only", nargs="+", default=list(ALGORITHMS), choices=list(ALGORITHMS), metavar="NAME", help="names from the table"
+    )
+    parser.add_argument("--compiled", action="store_true", help="our algorithms with compile=True, too")
+    parser.add_argument("--sbx", type=Path, metavar="PYTHON", help="the interpreter of an environment with sbx-rl")
     parser.add_argument("--published", type=Path, help="a checkout of the code of S2AC's authors")
     parser.add_argument("--csv", type=Path, help="file for the times of all rounds")
     args = parser.parse_args()
+    if args.sbx is not None and args.threads != [1]:
+        parser.error("sbx is timed on one core: --sbx needs --threads 1")
+    if args.published is not None and args.sizes != ["usual"]:
+        parser.error("--published needs --sizes usual")
+    return args
 
-    models = {name: ALGORITHMS[name]() for name in dict.fromkeys([BASELINE, *args.only])}
+
+def make_models(args: argparse.Namespace, size: Size) -> dict[str, Any]:
+    """The models of the table, with full replay buffers."""
+    models = {}
+    for name in dict.fromkeys([BASELINE, *args.only]):
+        build = ALGORITHMS[name]
+        models[name] = build(size)
+        if args.compiled and build.module == "sb3_maxent":  # type: ignore[attr-defined]
+            models[name + COMPILED] = build(size, compile=True)
     for name in [name for name, model in models.items() if model is None]:
         print(f"{name}: not installed, left out")
         del models[name]
     for model in models.values():
         fill(model)
+    if args.sbx is not None:
+        models.update({name: Sbx(args.sbx, name, size) for name in SBX})
     if args.published is not None:
-        models[PUBLISHED] = published.build(args.published, batch_size=BATCH_SIZE)
-    rows = []
-    packages = []
+        models[PUBLISHED] = published.build(args.published, batch_size=size.batch_size)
+    return models
+
+
+def packages() -> str:
+    """Versions of what was measured."""
+    found = []
     for package in ("sb3_maxent", "stable_baselines3", "torch", "sb3_soft"):
         try:
-            packages.append(f"{package} {version(package)}")
+            found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    print(f"{', '.join(packages)}; {processor()}, {os.cpu_count()} cores")
-    print(f"batch {BATCH_SIZE}, networks {NET_ARCH}, {args.rounds} rounds of {args.gradient_steps} gradient steps\n")
+    return ", ".join(found)
+
+
+def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
+    """Measure and print what one size of networks costs; returns rows of the CSV file."""
+    size, rows = SIZES[size_name], []
+    models = make_models(args, size)
+    print(f"\nbatch {size.batch_size}, networks {list(size.net_arch)}", end=", ")
+    print(f"{args.rounds} rounds of {args.gradient_steps} gradient steps\n")
     print("| algorithm | threads | ms a step (median) | ratio to SB3 SAC (median, lowest - highest) |\n|---|---|---|---|")
     for threads in args.threads:
         th.set_num_threads(threads)
-        times = measure(models, args.rounds, args.gradient_steps)
+        times = measure(models, args.rounds, args.gradient_steps, size.batch_size)
         for name, column in times.items():
-            rows += [[name, threads, index, f"{value:.4f}"] for index, value in enumerate(column)]
+            rows += [[name, size_name, threads, index, f"{value:.4f}"] for index, value in enumerate(column)]
             print(line(name, threads, column, times[BASELINE]), flush=True)
-        for of, sizes_of in PRODUCTS.items():
+        for of, sizes_of in PRODUCTS.items() if size == USUAL else ():
             sizes = sizes_of()
             products, flop = time_products(sizes, args.rounds), 2e-9 * sum(m * k * n for m, k, n in sizes)
             name = f"matrix products alone of {of} ({flop:.1f} GFLOP)"
-            rows.append([name, threads, 0, f"{products:.4f}"])
+            rows.append([name, size_name, threads, 0, f"{products:.4f}"])
             print(f"| {name} | {threads} | {products:.2f} | {products / np.median(times[BASELINE]):.2f} |", flush=True)
     th.set_num_threads(1)
+    compiled = {name: model._take_step for name, model in models.items() if name.endswith(COMPILED)}
+    if compiled:
+        print("\n| compiled | as | seconds to compile | matrix products |\n|---|---|---|---|")
+    for name, step in compiled.items():
+        library = models[name]._fastest_matmul or "torch"
+        print(f"| {name} | {step.mode} | {step.compile_seconds:.1f} | {library} |")
+        rows.append([f"{name}: seconds to compile", size_name, 1, 0, f"{step.compile_seconds:.1f}"])
     print("\n| algorithm | parameters of the actor | of the critics |\n|---|---|---|")
     for name, model in models.items():
-        if name != PUBLISHED:
+        if name in ALGORITHMS:
             print(f"| {name} | {n_parameters(model)} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
@@ -270,13 +356,21 @@ def main() -> None:
     }
     times = measure_acting(actors, args.rounds)
     for name, column in times.items():
-        rows += [[name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]
+        rows += [[name, size_name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]
         baseline = times[f"{BASELINE}: {name.rpartition(': ')[2]}"]
         print(line(name, 1, column, baseline), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Command line."""
+    args = arguments()
+    print(f"{packages()}; {processor()}, {os.cpu_count()} cores")
+    rows = [row for size_name in args.sizes for row in report_on_size(args, size_name)]
     if args.csv is not None:
         with args.csv.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["algorithm", "threads", "round", "milliseconds a gradient step"])
+            writer.writerow(["algorithm", "size", "threads", "round", "milliseconds a gradient step"])
             writer.writerows(rows)
 
 

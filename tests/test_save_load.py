@@ -125,6 +125,33 @@ def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
     assert all(th.equal(weights[name], value) for name, value in model.policy.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("name", "algorithm", "action_space", "actions", "ent_coef"),
+    [
+        ("discretesac", DiscreteSAC, spaces.Discrete(3), [1, 1, 1], 0.298205),
+        (
+            "sql",
+            SoftQLearning,
+            spaces.Box(-1, 1, (2,)),
+            [[-0.7453338, 0.9185709], [0.8749862, 0.6652980], [0.8758053, 0.6482544]],
+            0.1,
+        ),
+    ],
+)
+def test_models_saved_before(name, algorithm, action_space, actions, ent_coef):
+    """Models that were saved before the temperature had a class of its own act as they did, and train on."""
+    path = Path(__file__).parent / "saved_before_compile" / name
+    model = algorithm.load(path, env=Toy(None, action_space), device="cpu")
+    observations = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)[::2]
+    assert model.predict(observations, deterministic=True)[0] == pytest.approx(np.array(actions), abs=1e-5)
+    temperature = model.log_ent_coef.exp().item() if model.log_ent_coef is not None else model.ent_coef_tensor.item()
+    assert temperature == pytest.approx(ent_coef, rel=1e-4)
+    assert (model.compile, model.matmul, model._n_updates) == (False, None, 20)
+    assert model.critic.optimizer.state_dict()["state"][0]["step"] == 20
+    model.learn(30, reset_num_timesteps=False)
+    assert model._n_updates == 50
+
+
 def test_other_ways_to_save_and_load(tmp_path):
     env = make_vec_env(Toy, n_envs=2, seed=0)
     model = DiscreteSAC("MlpPolicy", env, **SMALL).learn(60)

@@ -100,7 +100,9 @@ def step_on(observations, ent_coef, data=None):
 
 
 def soft_value(model, observations, ent_coef):
-    """V(s) of a batch of observations, from the target that the model gives."""
+    """V(s) of a batch of observations, from the target that the model gives; the batch's actions are the space's first."""
     step = step_on(observations, ent_coef)
+    first = np.broadcast_to(np.float32(getattr(model.action_space, "start", 0)), model.action_space.shape or (1,))
+    step.batch = step.batch._replace(actions=th.as_tensor(first.copy()).expand(len(step.batch.rewards), -1))
     munchausen_term = model._rewards(step) if hasattr(model, "_rewards") else 0.0
     return model._td_target(step) - munchausen_term

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch as th
@@ -25,9 +26,18 @@ from sb3_maxent.common.gradient_step import (
 
 # Graphs of one process: models of other shapes or settings, with and without an update of the targets
 MAX_GRAPHS = 256
+# Graphs of one model; one that needs more has a constant that changes all the time, and compiling it would never end
+MAX_GRAPHS_OF_A_MODEL = 16
 # Settings of an optimizer that are constants in a graph
 CONSTANTS = ("betas", "eps", "weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
 ONE_GRAPH, SEVERAL_GRAPHS, EAGER = "one graph", "several graphs", "eager"
+# A hook does what a graph can't hold; what stands before and after it can still be compiled
+UNTRACEABLE = (th._dynamo.exc.Unsupported, th._dynamo.exc.UserError)
+COMPILER_ERRORS = (th._dynamo.exc.TorchDynamoException, th._dynamo.exc.FailOnRecompileLimitHit)
+TOO_MANY_GRAPHS = (
+    f"`compile=True`: the gradient step was compiled {MAX_GRAPHS_OF_A_MODEL} times, so training goes on without it. A number on "
+    "the algorithm is a constant of the graph. Keep one that changes in a tensor, and change that in place."
+)
 HOW_TO_INSTALL = (
     "Compiling needs a C++ compiler: install g++ (Debian and Ubuntu: apt install g++, conda: conda install cxx-compiler), or "
     "let the environment variable CXX name one."
@@ -123,7 +133,10 @@ class UntracedUpdate(OptimizerUpdate):
 @functools.cache
 def _compiled(mode: str, device_type: str) -> Callable[..., StepResult]:
     """The compiled step of all models: torch keeps a graph for each that differs, and shares it between those that don't."""
-    return th.compile(gradient_step, fullgraph=mode == ONE_GRAPH, dynamic=False, options=_options(device_type))
+    # Torch keeps graphs by code object. With one of its own, several graphs never serve a step that is to be one.
+    code = gradient_step.__code__.replace(co_name=f"{gradient_step.__name__} as {mode}")
+    step = FunctionType(code, gradient_step.__globals__)
+    return th.compile(step, fullgraph=mode == ONE_GRAPH, dynamic=False, options=_options(device_type))
 
 
 def _options(device_type: str) -> dict[str, Any]:
@@ -131,6 +144,10 @@ def _options(device_type: str) -> dict[str, Any]:
     if device_type == "cpu":
         options["cpp_wrapper"] = True  # the kernels are called from C++
     return options
+
+
+def _graphs_of_the_process() -> int:
+    return th._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
 @functools.cache
@@ -184,7 +201,8 @@ class CompiledStep(EagerStep):
     def __init__(self, hooks: GradientStepHooks):
         super().__init__(hooks)
         self.mode = ONE_GRAPH
-        self.compile_seconds: float | None = None
+        self.n_graphs = 0
+        self.compile_seconds = 0.0
         self._signature: list[Any] = []
         self._parts: list[Any] = []
 
@@ -233,28 +251,36 @@ class CompiledStep(EagerStep):
     def __call__(self, batch: Batch, targets_are_due: bool) -> StepResult:
         if self.mode == EAGER:
             return super().__call__(batch, targets_are_due)
+        before, start = _graphs_of_the_process(), time.perf_counter()
         try:
-            if self.compile_seconds is not None:
-                return self._run(batch, targets_are_due)
-            start = time.perf_counter()
-            with _quiet(logging.getLogger("torch._inductor.ir")):
-                result = self._run(batch, targets_are_due)
-            self.compile_seconds = time.perf_counter() - start
-            return result
-        except th._dynamo.exc.TorchDynamoException as error:  # before anything ran
+            result = self._run(batch, targets_are_due)
+        except COMPILER_ERRORS as error:  # before anything ran
             return self._run_otherwise(batch, targets_are_due, error)
+        if _graphs_of_the_process() > before:
+            self.n_graphs += 1
+            self.compile_seconds += time.perf_counter() - start
+            if self.n_graphs == MAX_GRAPHS_OF_A_MODEL and self.mode == ONE_GRAPH:
+                self._run_eagerly_from_now_on()
+                warnings.warn(TOO_MANY_GRAPHS, UserWarning, stacklevel=4)
+        return result
 
     def _run(self, batch: Batch, targets_are_due: bool) -> StepResult:
         step = _compiled(self.mode, batch.rewards.device.type)
-        return step(self.hooks, batch, self.updates, targets_are_due)
+        if self.n_graphs > 0:
+            return step(self.hooks, batch, self.updates, targets_are_due)
+        with _quiet(logging.getLogger("torch._inductor.ir")):
+            return step(self.hooks, batch, self.updates, targets_are_due)
+
+    def _run_eagerly_from_now_on(self) -> None:
+        assert self.updates is not None
+        self.mode = EAGER
+        self.updates = Updates(*[u and OptimizerUpdate(u.optimizer) for u in self.updates])  # type: ignore[arg-type]
 
     def _run_otherwise(self, batch: Batch, targets_are_due: bool, error: Exception) -> StepResult:
         """Do the step that could not be compiled as one graph, and from now on in the same way; warn once it is done."""
         why = _why_nothing_compiles(batch.rewards.device.type)
-        if why or not isinstance(error, th._dynamo.exc.Unsupported):
-            self.mode = EAGER
-            assert self.updates is not None
-            self.updates = Updates(*[u and OptimizerUpdate(u.optimizer) for u in self.updates])  # type: ignore[arg-type]
+        if why or not isinstance(error, UNTRACEABLE):
+            self._run_eagerly_from_now_on()
             message = f"`compile=True` has no effect, training goes on without it. {why or _first_line(error)}"
         else:
             self.mode = SEVERAL_GRAPHS
