@@ -103,7 +103,7 @@ ALGORITHMS = {
     "S2AC, general path": make("sb3_maxent", "S2AC", BOX, policy_kwargs={"activation_fn": AnyActivation}),
     "S2AC, Hutchinson": make("sb3_maxent", "S2AC", BOX, entropy_estimator="hutchinson"),
     "S2AC, second order": make("sb3_maxent", "S2AC", BOX, second_order=True),
-    "SACNF, no flow (SAC's formulas)": make("sb3_maxent", "SACNF", BOX, n_flows=0),
+    "SACNF, n_flows=0": make("sb3_maxent", "SACNF", BOX, n_flows=0),
     "SACNF": make("sb3_maxent", "SACNF", BOX),
     "SACNF, radial": make("sb3_maxent", "SACNF", BOX, flow="radial"),
     "SACNF, radial, not conditional": make("sb3_maxent", "SACNF", BOX, flow="radial", conditional_flow=False),

@@ -697,6 +697,7 @@ def during(action):
     return types.SimpleNamespace(join=thread.join, results=results)
 
 
+@pytest.mark.slow
 def test_dask(fakes, cluster, capsys, monkeypatch):
     """Two workers, one killed in the middle of a run; Ctrl-C; all workers lost; the scheduler lost"""
     workers = [cluster.start_worker(), cluster.start_worker()]
@@ -762,6 +763,7 @@ def test_dask(fakes, cluster, capsys, monkeypatch):
     assert killing.results == [None] and "interrupted: the scheduler has gone" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_takes_its_workers_down(fakes, tmp_path, capsys, monkeypatch):
     """Dask gives up such a run, here at its first worker. joblib's backend for dask would wait for ever"""
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
@@ -816,6 +818,7 @@ REAL += ["--eval-freq", "500", "--save-freq", "200", "--gym-packages", "gate", "
 REAL += ["--hyperparams", "sac=buffer_size:1000"]
 
 
+@pytest.mark.slow
 def test_the_zoos_training_killed_and_resumed(tmp_path):
     (tmp_path / "gate.py").write_text(GATE)
     (tmp_path / "own.yml").write_text(CONF)

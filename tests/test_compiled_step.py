@@ -345,13 +345,16 @@ def test_fastest_matmul(seconds, errors, expected, monkeypatch):
     monkeypatch.setattr(matmul, "_error", lambda name, *args: errors[name == "onednn"])
     monkeypatch.setattr(matmul.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(th, "mm", mm)
-    matmul._fastest.cache_clear()
+    for cache in (matmul._fastest, matmul.keeps_precision):
+        cache.cache_clear()
     assert matmul.fastest_matmul(((4, 4, 4),)) == expected
-    matmul._fastest.cache_clear()
+    for cache in (matmul._fastest, matmul.keeps_precision):
+        cache.cache_clear()
 
 
 def test_matmul_is_measured_once_and_saved(monkeypatch, tmp_path):
-    asked = []
+    asked, accurate = [], [True]
+    monkeypatch.setattr("sb3_maxent.common.max_ent_algorithm.keeps_precision", lambda: accurate[0])
     monkeypatch.setattr("sb3_maxent.common.max_ent_algorithm.fastest_matmul", lambda sizes: asked.append(sizes) or "onednn")
     inside = []
     original = SoftQLearning._td_target
@@ -364,7 +367,11 @@ def test_matmul_is_measured_once_and_saved(monkeypatch, tmp_path):
     model = make_model(SoftQLearning, DISCRETE, matmul="fastest")
     assert len(asked) == 1 and set(inside) == {"bf16"}
     model.save(tmp_path / "model")
-    assert SoftQLearning.load(tmp_path / "model")._fastest_matmul == "onednn"
+    loaded = SoftQLearning.load(tmp_path / "model")
+    assert loaded._fastest_matmul == loaded._matmul_library(16) == "onednn" and len(asked) == 1
+    # On a processor where the switch lowers precision, a saved choice does not count
+    accurate[0] = False
+    assert loaded._matmul_library(16) == "torch" and len(asked) == 1
     inside.clear()
     make_model(SoftQLearning, DISCRETE)
     assert len(asked) == 1 and set(inside) == {"none"}, "eager training leaves torch's products alone"

@@ -141,6 +141,7 @@ def test_composition_with_other_observations(action_space, observation_space, po
 
 
 @pytest.mark.parametrize("given", [False, True])
+@pytest.mark.slow
 def test_the_sampler_learns_without_interaction(given):
     """From the models' states, or from given ones, its samples come to follow exp(Q / alpha)."""
     space = spaces.Box(-1, 1, (1,))

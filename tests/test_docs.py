@@ -76,13 +76,20 @@ SMALLER = {
 }
 # Blocks under these headings take long, and run with `-m slow`, together with the others of their page
 SLOW = {
+    ("README.md", "Compare"),
+    ("README.md", "Robustness"),
     ("docs/guide/compare.md", "Going on"),
     ("docs/guide/compare.md", "Hyperparameters"),
+    ("docs/guide/compare.md", "What is in the folder"),
     ("docs/guide/extending.md", "Compiling it"),
     ("docs/guide/extending.md", "In the RL Zoo and in comparisons"),
+    ("docs/guide/robustness.md", "Perturbations"),
     ("docs/guide/robustness.md", "Results"),
+    ("docs/guide/speed.md", "Compiling"),
+    ("docs/guide/speed.md", "The whole of `learn()`"),
     ("docs/guide/speed.md", "Measuring it yourself"),
     ("docs/guide/zoo.md", "Benchmark"),
+    ("docs/guide/zoo.md", "Hyperparameter files"),
     ("docs/guide/zoo.md", "Hyperparameter search"),
     ("docs/guide/zoo.md", "On several machines"),
     ("docs/guide/zoo.md", "Plots"),
@@ -212,7 +219,7 @@ def test_blocks(page, run_page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", *sorted({page for page, _ in SLOW})])
+@pytest.mark.parametrize("page", sorted({page for page, _ in SLOW}))
 def test_all_blocks(page, run_page):
     check(run_page, steps_of([block for block in TO_RUN if block.page == page]))
 
@@ -286,10 +293,31 @@ def test_results_lists_every_file():
     assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.csv")}
 
 
+def numbers_of_speed_compiled():
+    """Medians and their ratios, by the CSV files of the page's two tables that no algorithm's page has."""
+    times, rates = collections.defaultdict(list), collections.defaultdict(list)
+    for row in csv.DictReader((ROOT / "benchmarks" / "speed_compiled.csv").open()):
+        times[row["size"], row["algorithm"]].append(float(row["milliseconds a gradient step"]))
+    for row in csv.DictReader((ROOT / "benchmarks" / "learn_speed.csv").open()):
+        if row["what"] == "steps a second":
+            rates[row["algorithm"]].append(float(row["value"]))
+    values = [statistics.median(times[size, "SB3 SAC"]) for size in ("small", "usual")]
+    values += [
+        statistics.median(t / base for t, base in zip(column, times[size, "SB3 SAC"], strict=True))
+        for (size, _), column in times.items()
+        if len(column) == len(times[size, "SB3 SAC"])
+    ]
+    for column in rates.values():
+        ratios = [rate / base for rate, base in zip(column, rates["SB3 SAC"], strict=True)]
+        values += [statistics.median(ratios), min(ratios), max(ratios)]
+    return {f"{value:.2f}" for value in values}
+
+
 @pytest.mark.parametrize("page", ["docs/index.md", "docs/guide/choosing.md", "docs/guide/speed.md"])
 def test_copied_numbers(page):
     """Numbers of tables that say what was measured stand in an algorithm's page, too."""
     measured = set(re.findall(r"\d+\.\d+", "".join(text for name, text in PAGES.items() if name.startswith("docs/modules/"))))
+    measured |= numbers_of_speed_compiled()
     rows = [line for line in PAGES[page].splitlines() if line.startswith("|")]
     numbers = set(re.findall(r"\d+\.\d+", "\n".join(rows)))
     assert numbers and numbers <= measured, numbers - measured

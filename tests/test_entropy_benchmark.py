@@ -207,6 +207,7 @@ def test_closed_form_goes_on_falling(entropy):
     assert abs(values[50, "fitted Gaussian"] - values[100, "fitted Gaussian"]) < 0.25
 
 
+@pytest.mark.slow
 def test_quick_run(entropy, tmp_path, monkeypatch, capsys):
     path, figure = tmp_path / "out.csv", tmp_path / "out.png"
     for arguments in (["--quick", "--figure", str(figure)], ["--report"]):

@@ -40,7 +40,11 @@ ELSEWHERE = {"custom_envs": "test_zoo.py", "original_sac": "test_extending.py"}
 SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "compare_bandit", "resume_training", "optimise")
 
 
-@pytest.mark.parametrize(("command", "files", "printed"), COMMANDS, ids=[command for command, _, _ in COMMANDS])
+@pytest.mark.parametrize(
+    ("command", "files", "printed"),
+    [pytest.param(*row, marks=pytest.mark.slow) if row[0].split()[0] in WITH_ZOO else row for row in COMMANDS],
+    ids=[command for command, _, _ in COMMANDS],
+)
 def test_example(command, files, printed, tmp_path, monkeypatch, capfd):
     """In this process, which saves the imports; the zoo's commands, which two of them start, are processes of their own."""
     name, *arguments = command.split()

@@ -64,6 +64,7 @@ def test_multimodal_script(tmp_path):
     assert "| bandit-4 | sac | 0 |" in run(tmp_path, "--report", script="multimodal.py").stdout
 
 
+@pytest.mark.slow
 def test_benchmark_script(tmp_path):
     """Finished runs are skipped, failed ones reported by the exit status, and the table is printed."""
     pytest.importorskip("rl_zoo3")

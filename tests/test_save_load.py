@@ -316,7 +316,9 @@ def run(name, kind, folder, n):
     model.save(folder / kind)
 
 
-@pytest.mark.parametrize(("name", "n"), [("DiscreteSAC", 100), *((name, 300) for name in RESUMED)])
+@pytest.mark.parametrize(
+    ("name", "n"), [("DiscreteSAC", 100), *(pytest.param(name, 300, marks=pytest.mark.slow) for name in RESUMED)]
+)
 def test_resume_in_a_new_process(name, n, tmp_path):
     """learn(2n) equals learn(n), save, load in a new process, learn(n), bit for bit."""
     for kind in ("straight", "first"):

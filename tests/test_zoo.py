@@ -110,6 +110,10 @@ def brings_ffmpeg(folder, monkeypatch):
         monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("zoo")
@@ -392,6 +396,7 @@ def test_continue_training(trained, continued):
     assert after._n_updates > before._n_updates > 0
 
 
+@pytest.mark.slow
 def test_unknown_environment(tmp_path):
     output = run_zoo("train", "--algo", "discretesac", "--env", "CartPoel-v1", cwd=tmp_path, status=1)
     assert "CartPoel-v1 not found in gym registry, you maybe meant CartPole-v1?" in output
@@ -410,10 +415,10 @@ def test_environment_without_hyperparameters(tmp_path):
     "algo, env_id, own",
     [
         ("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
-        ("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         ("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
-        ("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),
-        ("sacnf", "MultiGoal-v0", ["ent_coef", "flow", "n_flows", "conditional_flow"]),
+        slow("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
+        slow("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),
+        slow("sacnf", "MultiGoal-v0", ["ent_coef", "flow", "n_flows", "conditional_flow"]),
     ],
     ids=lambda value: None if isinstance(value, str) else "own",
 )
@@ -450,6 +455,7 @@ gymnasium.register("NaN-v0", make)
 """
 
 
+@pytest.mark.slow
 def test_nan_prunes_the_trial(tmp_path):
     example = (ROOT / "examples" / "custom_envs.py").read_text()
     (tmp_path / "custom_envs.py").write_text(example + NAN_ENVIRONMENT)
@@ -463,6 +469,7 @@ def test_nan_prunes_the_trial(tmp_path):
 BENCHMARK = ["--no-hub", "--n-timesteps", "100", "--num-threads", "1"]
 
 
+@pytest.mark.slow
 def test_benchmark(trained, folder, tmp_path):
     output = run_zoo("benchmark", *BENCHMARK, "--log-dir", folder / "logs", "--benchmark-dir", "benchmark", cwd=tmp_path)
     assert "Error during evaluation" not in output
@@ -472,6 +479,7 @@ def test_benchmark(trained, folder, tmp_path):
         assert REWARDS[env_id][0] < float(row.split("|")[3]) < REWARDS[env_id][1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
 def test_record_training(trained, folder, tmp_path, monkeypatch):
     brings_ffmpeg(tmp_path, monkeypatch)
@@ -549,6 +557,7 @@ huggingface_hub.HfApi, huggingface_hub.hf_hub_download = HfApi, hf_hub_download
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(missing("moviepy", "pygame"), reason="needs moviepy and pygame")
 def test_hub(trained, tmp_path, monkeypatch):
     """Upload with model card and video, download, use; without the network: nothing here knows the real server"""
@@ -597,7 +606,8 @@ gymnasium.register("Meeting-v0", lambda **kwargs: Meeting(gymnasium.make("CartPo
 """
 
 
-@pytest.mark.parametrize("storage", ["study.log", pytest.param("sqlite:///study.db", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
 def test_two_processes_on_one_study(tmp_path, storage):
     example = (ROOT / "examples" / "custom_envs.py").read_text()
     (tmp_path / "custom_envs.py").write_text(example + MEETING)
@@ -658,11 +668,11 @@ def test_every_command_starts(tmp_path):
 # ---------------------------------------------------------------------- rl_zoo3's own commands
 
 
-# One algorithm is enough for the module, and one for the console script
+# The one by the console script runs the module, too
 @pytest.mark.parametrize(
     "algo, env_id",
     [
-        pytest.param(algo, env_id, marks=pytest.mark.slow) if algo == "discretesac" else (algo, env_id)
+        pytest.param(algo, env_id, marks=pytest.mark.slow) if algo != "sql" else (algo, env_id)
         for algo, env_id in ENVIRONMENTS.items()
     ],
 )
@@ -692,6 +702,7 @@ assert exp_manager.ExperimentManager.read_hyperparameters is wrapped
 """
 
 
+@pytest.mark.slow
 def test_register_during_the_import(tmp_path):
     run("-c", HALF_IMPORTED, cwd=tmp_path, path=ROOT / "examples")
 

@@ -178,12 +178,12 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 @contextmanager
 def _dynamo_settings(**values: Any) -> Iterator[None]:
-    """Settings of torch's tracer; the user's own come back afterwards."""
+    """Settings of torch's tracer, where this version of torch has them; the user's own come back afterwards."""
     config = th._dynamo.config
-    before = {name: getattr(config, name) for name in values}
+    before = {name: getattr(config, name) for name in values if hasattr(config, name)}
     try:
-        for name, value in values.items():
-            setattr(config, name, value)
+        for name in before:
+            setattr(config, name, values[name])
         yield
     finally:
         for name, value in before.items():

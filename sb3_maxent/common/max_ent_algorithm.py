@@ -21,7 +21,7 @@ from sb3_maxent.common.checks import check_action_space, check_choice, check_num
 from sb3_maxent.common.compiled_step import CompiledStep
 from sb3_maxent.common.finite_guard import FiniteGuard
 from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepHooks, Optimizers, StepResult
-from sb3_maxent.common.matmul import FASTEST, MATMULS, fastest_matmul, matmul_by, product_sizes
+from sb3_maxent.common.matmul import FASTEST, MATMULS, ONEDNN, fastest_matmul, keeps_precision, matmul_by, product_sizes
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.common.temperature import Temperature
@@ -228,6 +228,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if self._fastest_matmul is None:
             n_rows = batch_size * self._n_actions_a_transition()
             self._fastest_matmul = fastest_matmul(product_sizes([self.policy], n_rows))
+        if self._fastest_matmul == ONEDNN and not keeps_precision():
+            return "torch"  # saved on another processor
         return self._fastest_matmul
 
     def _log_metrics(self, results: list[StepResult]) -> dict[str, np.ndarray]:
