@@ -6,6 +6,8 @@ Training is cut short by docs_shell/sitecustomize.py, commands get the arguments
 folders that they use, never in the checkout.
 """
 
+import collections
+import csv
 import importlib.util
 import itertools
 import json
@@ -13,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass

@@ -35,8 +35,8 @@ ONE_GRAPH, SEVERAL_GRAPHS, EAGER = "one graph", "several graphs", "eager"
 UNTRACEABLE = (th._dynamo.exc.Unsupported, th._dynamo.exc.UserError)
 COMPILER_ERRORS = (th._dynamo.exc.TorchDynamoException, th._dynamo.exc.FailOnRecompileLimitHit)
 TOO_MANY_GRAPHS = (
-    f"`compile=True`: the gradient step was compiled {MAX_GRAPHS_OF_A_MODEL} times, so training goes on without it. A number on "
-    "the algorithm is a constant of the graph. Keep one that changes in a tensor, and change that in place."
+    f"`compile=True`: the gradient step was compiled {MAX_GRAPHS_OF_A_MODEL} times, so training goes on without it. A number "
+    "on the algorithm is a constant of the graph. Keep one that changes in a tensor, and change that in place."
 )
 HOW_TO_INSTALL = (
     "Compiling needs a C++ compiler: install g++ (Debian and Ubuntu: apt install g++, conda: conda install cxx-compiler), or "
