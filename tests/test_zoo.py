@@ -339,6 +339,7 @@ def test_train(trained, algo, env_id):
     assert kept and all(getattr(model, name) == hyperparams[name] for name in kept)
 
 
+@pytest.mark.slow
 def test_enjoy_in_a_process_of_its_own(trained, folder):
     best = ["--exp-id", "1", "--load-best", "--stochastic"]
     output = run_zoo("enjoy", *CARTPOLE, *ENJOY, "--folder", "logs", *best, cwd=folder)
@@ -402,6 +403,7 @@ def test_unknown_environment(tmp_path):
     assert "CartPoel-v1 not found in gym registry, you maybe meant CartPole-v1?" in output
 
 
+@pytest.mark.slow
 def test_environment_without_hyperparameters(tmp_path):
     """Our files have a default; a file of the user's may have none"""
     (tmp_path / "own.yml").write_text("CartPole-v1: {policy: MlpPolicy, n_timesteps: 100}")
@@ -415,7 +417,7 @@ def test_environment_without_hyperparameters(tmp_path):
     "algo, env_id, own",
     [
         ("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
-        ("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
+        slow("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
         slow("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         slow("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),
         slow("sacnf", "MultiGoal-v0", ["ent_coef", "flow", "n_flows", "conditional_flow"]),
@@ -668,14 +670,8 @@ def test_every_command_starts(tmp_path):
 # ---------------------------------------------------------------------- rl_zoo3's own commands
 
 
-# The one by the console script runs the module, too
-@pytest.mark.parametrize(
-    "algo, env_id",
-    [
-        pytest.param(algo, env_id, marks=pytest.mark.slow) if algo != "sql" else (algo, env_id)
-        for algo, env_id in ENVIRONMENTS.items()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
 def test_own_commands_of_rl_zoo(tmp_path, algo, env_id):
     run("-m", "rl_zoo3.train", *of(algo), *TRAIN, cwd=tmp_path, path=ROOT / "examples")
     run_folder = tmp_path / "logs" / algo / f"{env_id}_1"
