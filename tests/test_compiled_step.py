@@ -26,7 +26,15 @@ IMAGE = {
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 8}},
 }
 DICTIONARY = {
-    "observation_space": spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)}),
+    "observation_space": spaces.Dict(
+        {
+            "a": spaces.Box(-1, 1, (2,)),
+            "b": spaces.Discrete(3),
+            "c": spaces.MultiDiscrete([2, 3]),
+            "d": spaces.MultiBinary(2),
+            "e": IMAGE["observation_space"],
+        }
+    ),
     "policy": "MultiInputPolicy",
 }
 

@@ -10,6 +10,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_maxent.common.observations import TraceableFeatures
 from sb3_maxent.functional import boltzmann_log_probs, soft_maximum
 
 
@@ -118,7 +119,7 @@ class CategoricalHeads(nn.Module):
         return chosen.sum(dim=1, keepdim=True)
 
 
-class DiscreteCritic(BaseModel):
+class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
     """
     Critics for (products of) categorical actions: each network maps an observation to the Q-values of all actions.
 

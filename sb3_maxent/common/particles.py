@@ -1,10 +1,11 @@
 """Networks over particles: many actions for each state, at the cost of one pass over the state."""
 
 import torch as th
-from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn import functional as F
+
+from sb3_maxent.common.observations import BoxCritic
 
 
 def particle_forward(net: nn.Sequential, features: th.Tensor, particles: th.Tensor) -> th.Tensor:
@@ -53,8 +54,8 @@ def n_states_of(obs: PyTorchObs) -> int:
     return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
 
 
-class ParticleCritic(ContinuousCritic):
-    """SB3's critics for continuous actions, which can also judge many actions for each state."""
+class ParticleCritic(BoxCritic):
+    """Critics for continuous actions that can also judge many actions for each state."""
 
     def particle_features(self, obs: PyTorchObs) -> th.Tensor:
         """

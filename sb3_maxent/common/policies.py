@@ -1,4 +1,4 @@
-"""The policy base class: actor, critics, targets and optimizers are built here, once for all algorithms."""
+"""The base classes of policies and of actors: networks, targets and optimizers are built here, once for all algorithms."""
 
 from typing import Any, ClassVar
 
@@ -11,6 +11,52 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_maxent.common.checks import check_finite, check_number
+from sb3_maxent.common.observations import TraceableFeatures
+
+
+class MaxEntActor(TraceableFeatures, BasePolicy):  # type: ignore[misc]
+    """
+    Base class of the actors.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param net_arch: Network architecture
+    :param features_extractor: Network to extract features
+    :param features_dim: Number of features
+    :param activation_fn: Activation function
+    :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
+    """
+
+    features_extractor: BaseFeaturesExtractor
+
+    # Names of the constructor parameters that a subclass adds; it keeps them as attributes of the same names
+    own_parameters: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        net_arch: list[int],
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+    ):
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor=features_extractor,
+            normalize_images=normalize_images,
+            squash_output=isinstance(action_space, spaces.Box),
+        )
+        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", *self.own_parameters)
+        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        return self._predict(obs, deterministic)
 
 
 class MaxEntPolicy(BasePolicy):

@@ -1,21 +1,20 @@
 """A network that turns noise into samples of an energy-based policy."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_maxent.common.particles import particle_forward
+from sb3_maxent.common.policies import MaxEntActor
 from sb3_maxent.functional import squashed_gradient, stein_direction
 
 
-class SamplingNetwork(BasePolicy):
+class SamplingNetwork(MaxEntActor):
     """
     Sampler of an energy-based policy, ``a = tanh(A noise + f(s, noise))`` with standard normal noise.
 
@@ -33,7 +32,7 @@ class SamplingNetwork(BasePolicy):
     :param noise_dim: Dimension of the noise, the action's if ``None``
     """
 
-    features_extractor: BaseFeaturesExtractor
+    own_parameters = ("noise_dim",)
 
     def __init__(
         self,
@@ -47,13 +46,8 @@ class SamplingNetwork(BasePolicy):
         noise_dim: int | None = None,
     ):
         super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            normalize_images=normalize_images,
-            squash_output=True,
+            observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
         )
-        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
         self.action_dim = get_action_dim(action_space)
         self.noise_dim = self.action_dim if noise_dim is None else noise_dim
         self.net = nn.Sequential(*create_mlp(features_dim + self.noise_dim, self.action_dim, net_arch, activation_fn))
@@ -62,10 +56,6 @@ class SamplingNetwork(BasePolicy):
             nn.init.eye_(self.linear_path.weight)
         else:
             nn.init.orthogonal_(self.linear_path.weight)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "noise_dim")
-        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def draw_noise(self, n_states: int, n_particles: int) -> th.Tensor:
         """
@@ -92,9 +82,6 @@ class SamplingNetwork(BasePolicy):
         :return: (B, N, d) samples before tanh
         """
         return particle_forward(self.net, features, noise) + self.linear_path(noise)
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        return self._predict(obs, deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """

@@ -4,19 +4,18 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_maxent.common.discrete import CategoricalHeads, DiscreteCritic
-from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
 
 # Logit of an action that is masked out: its probability is exactly 0, and products with it stay finite
 MASKED_LOGIT = -1e8
 
 
-class DiscreteActor(BasePolicy):
+class DiscreteActor(MaxEntActor):
     """
     Categorical policy, a product of independent ones for ``MultiDiscrete`` actions.
 
@@ -30,7 +29,7 @@ class DiscreteActor(BasePolicy):
     :param action_mask_key: Key of a dictionary observation under which the action mask stands
     """
 
-    features_extractor: BaseFeaturesExtractor
+    own_parameters = ("action_mask_key",)
 
     def __init__(
         self,
@@ -44,16 +43,11 @@ class DiscreteActor(BasePolicy):
         action_mask_key: str | None = None,
     ):
         super().__init__(
-            observation_space, action_space, features_extractor=features_extractor, normalize_images=normalize_images
+            observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
         )
         self.heads = CategoricalHeads(action_space)
         self.logits_net = nn.Sequential(*create_mlp(features_dim, self.heads.n_logits, net_arch, activation_fn))
-        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
         self.action_mask_key = action_mask_key
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "action_mask_key")
-        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def action_log_probs(self, obs: PyTorchObs) -> th.Tensor:
         """
@@ -66,9 +60,6 @@ class DiscreteActor(BasePolicy):
         if self.action_mask_key is not None:
             logits = logits.masked_fill(obs[self.action_mask_key] == 0, MASKED_LOGIT)  # type: ignore[index]
         return self.heads.log_probs(logits)
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        return self._predict(obs, deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         return self.heads.actions(self.action_log_probs(observation), deterministic)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -13,7 +12,7 @@ from torch import nn
 
 from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.particles import ParticleCritic, n_states_of
-from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
 from sb3_maxent.common.sampling_network import SamplingNetwork
 from sb3_maxent.s2ac.sampler import Particles, SteinSampler, Target
 
@@ -24,9 +23,10 @@ REACH = 3.0
 ACTING = ("random", "softmax")
 
 
-class S2ACActor(BasePolicy):
+class S2ACActor(MaxEntActor):
     """
-    What of the policy is learned beside the critics: the Gaussian from which the particles start, and the amortized sampler.
+    The learned parts of the policy other than the critics: the Gaussian from which the particles start, and the amortized
+    sampler.
 
     :param observation_space: Observation space
     :param action_space: Action space
@@ -39,7 +39,7 @@ class S2ACActor(BasePolicy):
     :param amortized: Whether there is an amortized sampler
     """
 
-    features_extractor: BaseFeaturesExtractor
+    own_parameters = ("start_std", "amortized")
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class S2ACActor(BasePolicy):
         start_std: float | None = 0.5,
         amortized: bool = False,
     ):
-        net_kwargs = {"features_extractor": features_extractor, "normalize_images": normalize_images}
-        super().__init__(observation_space, action_space, squash_output=True, **net_kwargs)  # type: ignore[arg-type]
-        self.net_arch, self.activation_fn, self.features_dim = net_arch, activation_fn, features_dim
+        super().__init__(
+            observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
+        )
         self.start_std, self.amortized = start_std, amortized
         action_dim = get_action_dim(action_space)
         if start_std is not None:
@@ -65,17 +65,8 @@ class S2ACActor(BasePolicy):
             nn.init.constant_(self.log_std.bias, math.log(start_std))
         if amortized:
             self.sampling_network = SamplingNetwork(
-                observation_space,
-                action_space,
-                net_arch,
-                features_dim=features_dim,
-                activation_fn=activation_fn,
-                **net_kwargs,  # type: ignore[arg-type]
+                observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
             )
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("net_arch", "features_extractor", "features_dim", "activation_fn", "start_std", "amortized")
-        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def start(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """

@@ -6,12 +6,13 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+from sb3_maxent.common.observations import BoxCritic
 from sb3_maxent.sacnf.policies import FLOW_PARAMETERS, CnnPolicy, FlowActor, MlpPolicy, MultiInputPolicy, SACNFPolicy
 
 
@@ -78,8 +79,8 @@ class SACNF(MaxEntAlgorithm):
     }
     policy: SACNFPolicy
     actor: FlowActor
-    critic: ContinuousCritic
-    critic_target: ContinuousCritic
+    critic: BoxCritic
+    critic_target: BoxCritic
 
     def __init__(
         self,
