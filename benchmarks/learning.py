@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 from sb3_maxent.compare.report import draw_learning_curves
 from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.statistics import learning_curve
+from sb3_maxent.compare.scores import learning_curve
 from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.zoo import ALGORITHMS
 
@@ -73,7 +73,7 @@ def last_ent_coef(algo: str, path: Path) -> str:
     """The temperature at the end of training, learned or not; empty for the algorithms of others."""
     if algo not in ALGORITHMS:
         return ""
-    model = ALGORITHMS[algo][0].load(path, device="cpu", custom_objects={"buffer_size": 1})
+    model = ALGORITHMS[algo].algorithm.load(path, device="cpu", custom_objects={"buffer_size": 1})
     return f"{current_ent_coef(model):.4g}"
 
 

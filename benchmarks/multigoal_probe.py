@@ -64,7 +64,7 @@ def look(path: Path) -> list[dict[str, str]]:
     """
     task, algo, *label, seed = path.stem.split("_")
     env_id, env_kwargs = TASKS[task]
-    model = (SAC if algo == "sac" else ALGORITHMS[algo][0]).load(path, device="cpu", custom_objects={"buffer_size": 1})
+    model = (SAC if algo == "sac" else ALGORITHMS[algo].algorithm).load(path, device="cpu", custom_objects={"buffer_size": 1})
     common = {"task": task, "algo": algo, "label": "_".join(label), "seed": seed}
     th.manual_seed(int(seed))
     with th.no_grad():

@@ -108,7 +108,7 @@ def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dic
         if env_kwargs:
             extra += ["--env-kwargs", *(f"{key}:{value}".replace(" ", "") for key, value in env_kwargs.items())]
         path = zoo_train(env, algo, seed, args, folder, *extra)
-        model = (SAC if algo == "sac" else ALGORITHMS[algo][0]).load(path, device="cpu")
+        model = (SAC if algo == "sac" else ALGORITHMS[algo].algorithm).load(path, device="cpu")
         if args.save is not None:
             args.save.mkdir(parents=True, exist_ok=True)
             shutil.move(path, args.save / f"{'_'.join(filter(None, [task, algo, args.label, str(seed)]))}.zip")

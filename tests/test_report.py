@@ -17,10 +17,12 @@ pytest.importorskip("markdown_it", reason="needs the extra compare")
 from matplotlib.figure import Figure
 from rliable import metrics
 
-from sb3_maxent.compare import formatting, report, statistics
+from sb3_maxent.compare import report, scores
 from sb3_maxent.compare.report import draw_learning_curves, write_report
 from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.statistics import learning_curve, probability_of_improvement, summarise
+from sb3_maxent.compare.scores import learning_curve
+from sb3_maxent.reporting import formatting, statistics
+from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {
@@ -66,7 +68,7 @@ def tables(markdown):
 def few(monkeypatch):
     """Intervals that are quick, where their numbers don't matter"""
     monkeypatch.setattr(statistics, "REPETITIONS", 50)
-    monkeypatch.setattr(statistics, "CURVE_REPETITIONS", 20)
+    monkeypatch.setattr(scores, "CURVE_REPETITIONS", 20)
 
 
 # ---------------------------------------------------------------------- statistics
@@ -243,7 +245,7 @@ def test_report_of_two_environments(tmp_path):
     assert [row[0] for row in pairs[1:]] == ["sac over tqc", "sac over sql", "tqc over sql"]
     assert all(float(row[3].split()[0]) < 0.2 for row in pairs[1:])
     # Normalised: by hand
-    everything = {env: [statistics.final_score(r) for r in results if r.env == env] for env in ("Pendulum-v1", "MultiGoal-v0")}
+    everything = {env: [report.final_score(r) for r in results if r.env == env] for env in ("Pendulum-v1", "MultiGoal-v0")}
     expected = np.mean([(np.mean(scores[10:]) - min(scores)) / np.ptp(scores) for scores in everything.values()])
     head, best, *_ = found["Over the environments"]
     assert best[:2] == ["sql", "5"] and float(best[3].split()[0]) == pytest.approx(expected, abs=6e-4)

@@ -6,6 +6,7 @@ The agents are tiny, trained once for all tests by the zoo's own code, and so ar
 
 import argparse
 import csv
+import dataclasses
 import importlib.util
 import json
 import math
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import matplotlib as mpl
@@ -40,12 +42,13 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from sb3_maxent import DiscreteSAC, zoo
-from sb3_maxent.compare import formatting, statistics
-from sb3_maxent.compare.formatting import COLOURS
 from sb3_maxent.envs import PERTURBATIONS, PerturbationWrapper
+from sb3_maxent.reporting import formatting, statistics
+from sb3_maxent.reporting.formatting import COLOURS
 from sb3_maxent.robustness import evaluation, report
 from sb3_maxent.robustness.__main__ import main
 from sb3_maxent.robustness.table import Row, World, append, newest, read
+from sb3_maxent.zoo import agents
 
 EPISODES = 3
 UNPERTURBED = World()
@@ -115,7 +118,7 @@ def few(monkeypatch):
 @pytest.fixture
 def run(folder, tmp_path, capsys, monkeypatch):
     """The command, on the agents in ``folder``: what it printed, and the table. It draws the figure, but saves none."""
-    monkeypatch.setattr(formatting, "save_figure", lambda *_: None)
+    monkeypatch.setattr(formatting, "save_figure", lambda figure, path, title: Path(f"{path}.svg").write_text("<svg></svg>"))
 
     def run(*arguments, status=0):
         words = ["-f", str(folder), "-o", str(tmp_path / "out"), "--episodes", str(EPISODES), "--device", "cpu", *arguments]
@@ -229,7 +232,7 @@ class Stub:
 
 def test_noise_reaches_the_agent(run, monkeypatch):
     stubs = []
-    monkeypatch.setattr(zoo, "load_agent", lambda *_: stubs.append(Stub()) or stubs[-1])
+    monkeypatch.setattr(zoo.TrainedAgent, "load", lambda *_: stubs.append(Stub()) or stubs[-1])
     _, rows = run("--envs", "Pendulum-v1", "--algos", "sac", "--perturb", "observation_noise:0.01,0.02")
     first = {row.world: stub.seen[0] for row, stub in zip(rows, stubs, strict=True)}  # (episodes, 3)
     one, two = (first[World("observation_noise", value)] - first[World()] for value in ("0.01", "0.02"))
@@ -285,7 +288,7 @@ def test_the_loss_of_a_life_ends_no_episode():
             self.left -= 1
             return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
 
-    env = zoo._EndOfEpisode(EpisodicLifeEnv(Monitor(Game())))
+    env = agents._EndOfEpisode(EpisodicLifeEnv(Monitor(Game())))
     env.reset()
     steps = [env.step(0), env.step(0)]
     assert [step[2] for step in steps] == [True, True]
@@ -357,17 +360,17 @@ def test_agents_load_without_the_buffer(folder, tmp_path, monkeypatch):
     # HER's buffer needs an environment
     env = BitFlippingEnv(n_bits=3, continuous=True)
     SAC("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=500).save(tmp_path / "her")
-    loaded = zoo.load_agent(agent._replace(file=tmp_path / "her.zip"), "cpu")
+    loaded = zoo.load_agent(dataclasses.replace(agent, file=tmp_path / "her.zip"), "cpu")
     assert loaded.replay_buffer.buffer_size == 1
     loaded.predict(env.reset()[0])
     # What registers environments, as the training's command line had it
     (tmp_path / "own_envs.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
-    zoo.evaluation_env(agent._replace(arguments={**agent.arguments, "gym_packages": ["own_envs"]})).close()
+    zoo.evaluation_env(dataclasses.replace(agent, arguments={**agent.arguments, "gym_packages": ["own_envs"]})).close()
     assert sys.modules.pop("own_envs").LOADED
     # A training that is under way has no model yet
     agent.file.unlink()
-    assert ("sac", "Pendulum-v1", "2") not in {each[:3] for each in zoo.trained_agents(folder)}
+    assert ("sac", "Pendulum-v1", "2") not in {each.key[:3] for each in zoo.trained_agents(folder)}
 
 
 # ---------------------------------------------------------------------- going on

@@ -18,7 +18,7 @@ import pytest
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 
-from sb3_maxent import zoo
+from sb3_maxent import DiscreteSAC, zoo
 
 # Not importorskip: importing rl_zoo3 replaces Gymnasium's TimeLimit, also for the tests of other files
 if importlib.util.find_spec("rl_zoo3") is None:
@@ -52,7 +52,7 @@ REWARDS = {
 }
 # Of algorithms that are not ours, for environments that rl_zoo3 has no entry for
 OTHERS = {"sac": "SAC", "tqc": "TQC"}
-CLASSES = {algo: algorithm.__name__ for algo, (algorithm, _) in zoo.ALGORITHMS.items()} | OTHERS
+CLASSES = {algo: entry.algorithm.__name__ for algo, entry in zoo.ALGORITHMS.items()} | OTHERS
 HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in CLASSES}
 
 
@@ -199,7 +199,7 @@ def sample(study, algo, env, additional_args=NO_HER):
     """A trial and the arguments it gives, with what rl_zoo3 passes for the environment"""
     trial = study.ask()
     n_actions = env.action_space.shape[0] if isinstance(env.action_space, gym.spaces.Box) else 0
-    return trial, zoo.ALGORITHMS[algo][1](trial, n_actions, 1, additional_args)
+    return trial, zoo.ALGORITHMS[algo].sample_params(trial, n_actions, 1, additional_args)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_sampler(study, algo, env_id):
         updates.add(arguments["tau"] == 1)
         policy_kwargs = arguments.pop("policy_kwargs")
         # Raises ValueError for an argument that means nothing for the environment's actions
-        model = zoo.ALGORITHMS[algo][0](
+        model = zoo.ALGORITHMS[algo].algorithm(
             "MlpPolicy", env, buffer_size=10, device="cpu", policy_kwargs=policy_kwargs, **arguments
         )
         arguments["train_freq"] = model.train_freq  # a number and a unit
@@ -306,7 +306,7 @@ def test_sampler_with_her(study, algo, continuous):
     assert arguments == zoo.convert_params(trial.params)
     assert "n_steps" not in arguments and "learning_starts" not in arguments
     arguments["batch_size"] = 16  # quicker
-    model = zoo.ALGORITHMS[algo][0](
+    model = zoo.ALGORITHMS[algo].algorithm(
         "MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=1000, device="cpu", **arguments
     )
     assert model.replay_buffer.n_sampled_goal == trial.params["n_sampled_goal"] <= 5
@@ -333,7 +333,7 @@ def test_train(trained, algo, env_id):
         "replay_buffer.pkl",
     }
     assert f"sb3_maxent.zoo train --algo {algo}" in (run_folder / env_id / "command.txt").read_text()
-    model = zoo.ALGORITHMS[algo][0].load(run_folder / f"{env_id}.zip")
+    model = zoo.ALGORITHMS[algo].algorithm.load(run_folder / f"{env_id}.zip")
     assert model.num_timesteps == 400 and model.batch_size == 16
     kept = hyperparams.keys() & {"tau", "gradient_steps", "ent_coef", "target_entropy_ratio", "n_kernel_particles"}
     assert kept and all(getattr(model, name) == hyperparams[name] for name in kept)
@@ -393,7 +393,7 @@ def test_continue_training(trained, continued):
     output, run_folder = continued
     assert "Loading pretrained agent" in output and "Loading replay buffer" in output
     folders = trained["discretesac"][1], run_folder
-    before, after = (zoo.DiscreteSAC.load(path / "CartPole-v1.zip") for path in folders)
+    before, after = (DiscreteSAC.load(path / "CartPole-v1.zip") for path in folders)
     assert after._n_updates > before._n_updates > 0
 
 
@@ -442,7 +442,7 @@ def test_optimize(tmp_path, algo, env_id, own):
     assert hyperparams["policy_kwargs"]["net_arch"] == zoo.NET_ARCHS[trials[0]["params_net_arch"]]
     for name in own:
         assert str(hyperparams[name]) == trials[0][f"params_{name}"]
-    model = zoo.ALGORITHMS[algo][0].load(config.parents[1] / f"{env_id}.zip")
+    model = zoo.ALGORITHMS[algo].algorithm.load(config.parents[1] / f"{env_id}.zip")
     assert model.num_timesteps >= 400 and model.gamma == hyperparams["gamma"]
 
 
@@ -675,7 +675,7 @@ def test_every_command_starts(tmp_path):
 def test_own_commands_of_rl_zoo(tmp_path, algo, env_id):
     run("-m", "rl_zoo3.train", *of(algo), *TRAIN, cwd=tmp_path, path=ROOT / "examples")
     run_folder = tmp_path / "logs" / algo / f"{env_id}_1"
-    assert zoo.ALGORITHMS[algo][0].load(run_folder / f"{env_id}.zip").num_timesteps == 400
+    assert zoo.ALGORITHMS[algo].algorithm.load(run_folder / f"{env_id}.zip").num_timesteps == 400
 
     # One algorithm by the module, one by the console script
     script = shutil.which("rl_zoo3", path=os.path.dirname(sys.executable)) if algo == "sql" else None
@@ -688,7 +688,7 @@ HALF_IMPORTED = """
 from rl_zoo3 import ALGOS, exp_manager  # imports custom_envs, which registers, before the class exists
 from sb3_maxent import zoo
 
-assert all(ALGOS[algo] is algorithm for algo, (algorithm, _) in zoo.ALGORITHMS.items())
+assert all(ALGOS[algo] is entry.algorithm for algo, entry in zoo.ALGORITHMS.items())
 original = exp_manager.ExperimentManager.read_hyperparameters
 zoo.register()
 wrapped = exp_manager.ExperimentManager.read_hyperparameters
@@ -750,7 +750,7 @@ def read(*arguments):
 
 for case in json.load(open("cases.json")):
     report["read " + " ".join(case)] = read(*case)
-zoo.hyperparams_file = lambda algo: Path("own.yml")
+zoo.registry.hyperparams_file = lambda algo: Path("own.yml")
 for case in (["sac", "Pendulum-v1"], ["sac", "MultiGoal-v0"], ["sac", "Acrobot-v1"], ["sac", "Pendulum-v1", "other.yml"]):
     report["own " + " ".join(case)] = read(*case)
 report["rl_zoo3"] = str(Path(sys.modules["rl_zoo3"].__file__).with_name("hyperparams"))

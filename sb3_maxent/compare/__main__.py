@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from sb3_maxent.compare.folder import differences, read_results, read_settings, report_settings, traces
 from sb3_maxent.compare.plan import parse, plan
-from sb3_maxent.compare.runs import DISK_FULL, STOP, Outcome, Run, read_evaluations, shown, train, write, write_json
+from sb3_maxent.compare.runs import STOP, Outcome, Run, read_evaluations, shown, train, write, write_json
+from sb3_maxent.reporting.command import run_command
 
 # About what a run leaves behind, without checkpoints
 BYTES_PER_RUN = 20e6
@@ -39,43 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse(argv)
-    try:
+
+    def prepare_all() -> tuple[list[Run], Executor | None, Any]:
         # Before the runs: not after hours that a package for the report is missing
-        from sb3_maxent.compare.report import write_report
+        from sb3_maxent.compare.report import write_report  # noqa: F401
 
         if arguments.report_only:
             if read_settings(arguments.folder) is None:
                 raise ValueError(f"there is no comparison in {arguments.folder}")
-            todo = []
-        else:
-            todo = prepare(arguments, argv)
-        pool, client = executor(arguments) if todo else (None, None)
-        at_a_time = len(todo) if client else arguments.n_jobs or 1
-    except ImportError as error:
-        return _complain(f'{error}\nIs everything there? pip install "sb3_maxent[compare]"', 2)
-    except ValueError as error:
-        return _complain(str(error), 2)
-    except OSError as error:
-        return _complain(str(error), 1 if error.errno in DISK_FULL else 2)
+            return [], None, None
+        todo = prepare(arguments, argv)
+        return todo, *(executor(arguments) if todo else (None, None))
 
-    try:
-        status = make(todo, at_a_time, pool, client) if pool else 0
-        results, settings = read_results(arguments.folder), report_settings(arguments.folder)
-        print(f"Report: {write_report(arguments.folder, results, settings)}")
-    except (OSError, ValueError) as error:
-        return _complain(f"{error}\n{GO_ON}", 1)
-    except KeyboardInterrupt:
-        return 130
-    return status
+    def execute_all(prepared: tuple[list[Run], Executor | None, Any]) -> int:
+        todo, pool, client = prepared
+        return execute(todo, len(todo) if client else arguments.n_jobs or 1, pool, client) if pool else 0
 
+    def report() -> Path:
+        from sb3_maxent.compare.report import write_report
 
-def _complain(message: str, status: int) -> int:
-    lines = message.splitlines()
-    print(
-        "\n  ".join(["python -m sb3_maxent.compare: error:", *lines] if len(lines) > 1 else [f"error: {message}"]),
-        file=sys.stderr,
-    )
-    return status
+        return write_report(arguments.folder, read_results(arguments.folder), report_settings(arguments.folder))
+
+    return run_command("python -m sb3_maxent.compare", prepare_all, execute_all, report, GO_ON)
 
 
 # ---------------------------------------------------------------------- before
@@ -103,7 +89,7 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
         write(copy, source.read_text())
     write_json(folder / "settings.json", settings)
 
-    todo = [run for run in everything if not run.place.exists()]
+    todo = [run for run in everything if not run.final_folder.exists()]
     print(f"{len(everything)} runs of {arguments.n_timesteps} steps in {folder}")
     if finished := [run for run in everything if run not in todo]:
         print(f"Finished already, skipped: {len(finished)} ({_names(finished)})")
@@ -165,13 +151,13 @@ def executor(arguments: Namespace) -> tuple[Executor, Any]:
 # ---------------------------------------------------------------------- runs
 
 
-def make(todo: Sequence[Run], at_a_time: int, pool: Executor, client: Any) -> int:
+def execute(todo: Sequence[Run], at_a_time: int, pool: Executor, client: Any) -> int:
     """
-    Make runs and say what becomes of each.
+    Execute runs and say what becomes of each.
 
-    :param todo: which, at least one
+    :param todo: runs to execute, at least one
     :param at_a_time: how many the pool is given at the same time
-    :param pool: by what
+    :param pool: executes them
     :param client: dask's, for a cluster
     :return: exit status
     """
@@ -213,7 +199,7 @@ def make(todo: Sequence[Run], at_a_time: int, pool: Executor, client: Any) -> in
             client.close()
         signal.signal(signal.SIGTERM, handler)
 
-    missing = [run for run in todo if not run.place.exists()]
+    missing = [run for run in todo if not run.final_folder.exists()]
     if not missing:
         print("All runs are finished.")
         return 0
@@ -245,7 +231,7 @@ def _outcome(run: Run, future: Future) -> Outcome:
 def _under_way(unfinished: Sequence[Run]) -> float:
     """
     :param unfinished: runs, under way or waiting
-    :return: how many runs it makes what they have done already, by their latest evaluations
+    :return: work done so far, in units of runs, by their latest evaluations
     """
     if not unfinished:
         return 0.0

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.runs import Run, machine, read_evaluations, versions
+from sb3_maxent.compare.runs import Run, read_evaluations
+from sb3_maxent.reporting.versions import machine, versions
 
 SHARED = ("n_timesteps", "eval_freq", "eval_episodes", "num_threads", "device")
 
@@ -123,7 +124,7 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     """
     common = (run.algo, run.env, run.seed, run.settings["n_timesteps"])
     if record is not None:
-        return Result(*common, "finished", *read_evaluations(run.place), record["seconds"], record["num_timesteps"])
+        return Result(*common, "finished", *read_evaluations(run.final_folder), record["seconds"], record["num_timesteps"])
     attempts = run.attempts()
     evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
     status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"

@@ -19,15 +19,23 @@ from gymnasium import spaces
 from sb3_maxent import zoo
 from sb3_maxent.compare.folder import SHARED
 from sb3_maxent.compare.runs import Run
+from sb3_maxent.reporting.command import too_small
 
-# Kinds of action of the algorithms that don't take all kinds
-DISCRETE = (spaces.Discrete, spaces.MultiDiscrete)
-ACTIONS: dict[str, tuple[type[spaces.Space], ...]] = {
-    **dict.fromkeys(("crossq", "ddpg", "s2ac", "sac", "sacnf", "td3", "tqc"), (spaces.Box,)),
+# Kinds of action of the algorithms of SB3 and contrib that don't take all kinds
+ACTIONS_OF_OTHERS: dict[str, tuple[type[spaces.Space], ...]] = {
+    **dict.fromkeys(("crossq", "ddpg", "sac", "td3", "tqc"), (spaces.Box,)),
     **dict.fromkeys(("dqn", "qrdqn"), (spaces.Discrete,)),
     "ars": (spaces.Box, spaces.Discrete),
-    "discretesac": DISCRETE,
-    "sql": (spaces.Box, *DISCRETE),
+}
+LEAST = {
+    "seeds": 1,
+    "first_seed": 0,
+    "n_timesteps": 1,
+    "n_jobs": 1,
+    "eval_freq": 1,
+    "eval_episodes": 1,
+    "save_freq": 1,
+    "num_threads": 1,
 }
 ITEM = re.compile(r"(?:(?P<algo>[^:=]+)=)?(?P<key>[^:=]+):(?P<value>.+)", re.DOTALL)
 
@@ -135,11 +143,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
 
 
 def _bad_numbers(arguments: argparse.Namespace) -> Iterable[str]:
-    least = {"seeds": 1, "first_seed": 0, "n_timesteps": 1, "n_jobs": 1, "eval_freq": 1, "eval_episodes": 1}
-    for name, bound in {**least, "save_freq": 1, "num_threads": 1}.items():
-        value = getattr(arguments, name)
-        if value is not None and value < bound:
-            yield f"--{name.replace('_', '-')} must be at least {bound}, not {value}"
+    yield from too_small(arguments, LEAST)
     if arguments.eval_freq > arguments.n_timesteps > 0:
         yield f"--eval-freq must be at most -n ({arguments.n_timesteps}), not {arguments.eval_freq}: no run would be evaluated"
     if arguments.dask and arguments.n_jobs is not None:
@@ -208,6 +212,16 @@ def _not_compared(algo: str, arguments: argparse.Namespace, known: Sequence[str]
     return f"{algo!r} {what}{zoo.did_you_mean(algo, arguments.algos)}"
 
 
+def fitting_actions(algo: str) -> tuple[type[spaces.Space], ...]:
+    """
+    :param algo: zoo key
+    :return: the kinds of action that the algorithm takes
+    """
+    if algo in zoo.ALGORITHMS:
+        return zoo.ALGORITHMS[algo].action_spaces
+    return ACTIONS_OF_OTHERS.get(algo, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
+
+
 def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Iterable[str]:
     """
     :param env_id: a registered environment
@@ -220,9 +234,9 @@ def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Itera
         yield f"environment {env_id!r} can't be made: {type(error).__name__}: {error}"
         return
     for algo, values in hyperparams.items():
-        fitting = ACTIONS.get(algo)
+        fitting = fitting_actions(algo)
         changed = {"env_wrapper", "vec_env_wrapper", "env_kwargs"} & values.keys()
-        if fitting and not changed and not isinstance(env.action_space, fitting):
+        if not changed and not isinstance(env.action_space, fitting):
             allowed = " or ".join(space.__name__ for space in fitting)
             yield f"{algo} on {env_id}: its actions are {env.action_space}, but {algo} needs {allowed}"
     env.close()

@@ -4,35 +4,29 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from markdown_it import MarkdownIt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from sb3_maxent.compare import formatting as fmt
 from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.statistics import (
+from sb3_maxent.compare.scores import (
     CURVE_REPETITIONS,
-    REPETITIONS,
     Curve,
-    Estimate,
     counted,
     counts,
     evaluation_scores,
     final_score,
     learning_curve,
-    normalise,
-    probability_of_improvement,
-    summarise,
 )
-from sb3_maxent.compare.template import PAGE
+from sb3_maxent.reporting import formatting as fmt
+from sb3_maxent.reporting.page import write_page
+from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, normalise, probability_of_improvement, summarise
 
 COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
 
@@ -104,20 +98,6 @@ def _aggregate_figure(algos: Sequence[str], estimates: Mapping[str, Mapping[str,
     panels[0].set_ylim(len(estimates) - 0.5, -0.5)
     panels[1].set_xlabel("normalised score")
     return figure
-
-
-def _inline(svg: str, prefix: str) -> str:
-    """
-    :param svg: an SVG file of Matplotlib's
-    :param prefix: what makes its ids unique in the page
-    :return: the element to put into a page: in the reader's colours, without the file's head and metadata
-    """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"""( id="|url\(#|href="#)""", rf"\g<1>{prefix}-", svg)
-    svg = svg.replace("<title>", f'<title id="{prefix}-title">', 1)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-title" ', 1)
-    return svg.replace(fmt.INK, "currentColor").replace(f"fill: {fmt.PAPER}", "fill: none").strip()
 
 
 # ---------------------------------------------------------------------- Markdown
@@ -400,24 +380,6 @@ def _image(folder: Path, name: str, title: str, figure: Figure) -> str:
     return f"![{fmt.plain(title)}](figures/{unique}.svg)"
 
 
-def _page(markdown: str, folder: Path, title: str) -> str:
-    """The Markdown as a page, with its figures in it"""
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-
-    def image(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-        path = Path(tokens[index].attrs["src"])
-        return f'<span class="figure">{_inline((folder / path).read_text(encoding="utf-8"), path.stem)}</span>'
-
-    def table_open(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-        settings = tokens[index + 4].content == "setting"  # table, thead, tr, th, text
-        return f'<div class="scroll{" settings" if settings else ""}" tabindex="0"><table>'
-
-    parser.add_render_rule("image", image)
-    parser.add_render_rule("table_open", table_open)
-    parser.add_render_rule("table_close", lambda *_: "</table></div>")
-    return PAGE.substitute(title=title, body=parser.render(markdown))
-
-
 def write_csv(path: Path, results: Sequence[Result]) -> None:
     """
     Write one row for each evaluation of each run; a run without one has a row, too.
@@ -474,8 +436,4 @@ def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str,
         blocks += _aggregate(comparison, folder)
     blocks += _missing(comparison)
     blocks.append("The raw numbers are in `results.csv`, the figures as PNG and SVG files in `figures`, beside this page.")
-    markdown = "\n\n".join(blocks) + "\n"
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
-    page = folder / "report.html"
-    page.write_text(_page(markdown, folder, escape(title)), encoding="utf-8")
-    return page
+    return write_page(folder, "report", title, blocks)

@@ -22,16 +22,16 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from sb3_maxent.reporting.command import DISK_FULL
+from sb3_maxent.reporting.versions import machine, versions
+
 # Starts a training; the arguments of the zoo's command follow
 LAUNCHER = [sys.executable, "-m", "sb3_maxent.compare.child"]
-PACKAGES = ("sb3_maxent", "stable_baselines3", "sb3_contrib", "rl_zoo3", "gymnasium", "torch", "numpy")
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 POLL_SECONDS = 0.2
 
 # Set when the trainings of this process have to end. Tasks of a dask worker learn it from the worker.
@@ -73,7 +73,7 @@ class Run:
         return self.env.replace("/", "-")
 
     @property
-    def place(self) -> Path:
+    def final_folder(self) -> Path:
         """Where the run lies when it is finished; rl_zoo3 counts from 1"""
         return self.folder / self.algo / f"{self.env_name}_{self.seed + 1}"
 
@@ -153,7 +153,7 @@ def _train(run: Run, abandoned: Callable[[], bool]) -> Outcome:
         return Outcome(
             "failed", f"{run.folder} is not there: all workers need the folder of the comparison under the same path"
         )
-    if run.place.exists():
+    if run.final_folder.exists():
         return Outcome("finished", "by another process")
 
     attempt = run.folder / "unfinished" / f"{run.name}_{datetime.now():%Y%m%d-%H%M%S-%f}_{run.session}"
@@ -240,9 +240,9 @@ def _failed(run: Run, attempt: Path, problem: str) -> Outcome:
 
 
 def _publish(run: Run, attempt: Path) -> Outcome:
-    run.place.parent.mkdir(exist_ok=True)
+    run.final_folder.parent.mkdir(exist_ok=True)
     try:
-        run.training_folder(attempt).rename(run.place)
+        run.training_folder(attempt).rename(run.final_folder)
         outcome = Outcome("finished")
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -293,27 +293,6 @@ def _record(run: Run) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
     }
-
-
-def versions() -> dict[str, str]:
-    """
-    :return: those that matter for the results, by package
-    """
-    return {"python": sys.version.split()[0], **{package: metadata.version(package) for package in PACKAGES}}
-
-
-def machine() -> str:
-    """
-    :return: the processor's model and its number of cores
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores"
 
 
 def read_evaluations(folder: Path) -> tuple[np.ndarray, np.ndarray]:

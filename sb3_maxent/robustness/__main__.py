@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 
+from sb3_maxent.reporting.command import run_command
 from sb3_maxent.robustness.evaluation import Job, outcomes
 from sb3_maxent.robustness.plan import parse, plan
 from sb3_maxent.robustness.table import SHARED, Row, append, mend, newest, read
@@ -25,31 +26,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parse(argv)
     file = arguments.output / "results.csv"
-    try:
+
+    def prepare_all() -> list[Job]:
         # Before the evaluations: not after hours that a package for the report is missing
+        from sb3_maxent.robustness.report import write_report  # noqa: F401
+
+        return [] if arguments.report_only else prepare(arguments, file)
+
+    def report() -> Path:
         from sb3_maxent.robustness.report import write_report
 
-        todo = [] if arguments.report_only else prepare(arguments, file)
-    except ImportError as error:
-        return _complain(f'{error}\nIs everything there? pip install "sb3_maxent[compare]"', 2)
-    except (OSError, ValueError) as error:
-        return _complain(str(error), 2)
+        return write_report(arguments.output)
 
-    try:
-        status = make(todo, arguments.n_jobs, file)
-        print(f"Report: {write_report(arguments.output)}")
-    except ValueError as error:
-        return _complain(str(error), 1)
-    except OSError as error:
-        return _complain(f"{error}\n{GO_ON}", 1)
-    except KeyboardInterrupt:
-        return 130
-    return status
-
-
-def _complain(message: str, status: int) -> int:
-    print("\n  ".join(["python -m sb3_maxent.robustness: error:", *message.splitlines()]), file=sys.stderr)
-    return status
+    return run_command(
+        "python -m sb3_maxent.robustness",
+        prepare_all,
+        lambda todo: execute(todo, arguments.n_jobs, file),
+        report,
+        GO_ON,
+    )
 
 
 def prepare(arguments: Namespace, file: Path) -> list[Job]:
@@ -68,19 +63,19 @@ def prepare(arguments: Namespace, file: Path) -> list[Job]:
     mend(file)
 
     there = {(row.agent, row.model, row.world) for row in rows}
-    todo = [job for job in jobs if (job.agent[:4], job.model, job.world) not in there]
+    todo = [job for job in jobs if (job.agent.key, job.model, job.world) not in there]
     print(f"{len(jobs)} evaluations of {arguments.episodes} episodes; there already: {len(jobs) - len(todo)}")
     models = {row.agent: row.model for row in rows}
-    for algo, env, exp_id, _ in sorted({job.agent[:4] for job in todo if models.get(job.agent[:4], job.model) != job.model}):
+    for algo, env, exp_id, _ in sorted({job.agent.key for job in todo if models.get(job.agent.key, job.model) != job.model}):
         print(f"Another model than before, evaluated anew: {algo} on {env}, agent {exp_id}")
     return todo
 
 
-def make(todo: Sequence[Job], n_jobs: int, file: Path) -> int:
+def execute(todo: Sequence[Job], n_jobs: int, file: Path) -> int:
     """
     Evaluate, and keep and show each result as it comes.
 
-    :param todo: what
+    :param todo: evaluations to execute
     :param n_jobs: number of processes
     :param file: the table
     :return: exit status

@@ -17,8 +17,8 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_maxent import zoo
-from sb3_maxent.compare.runs import versions
 from sb3_maxent.envs import PerturbationWrapper
+from sb3_maxent.reporting.versions import versions
 from sb3_maxent.robustness.table import Row, World
 
 
@@ -51,7 +51,7 @@ def environment(agent: zoo.TrainedAgent, world: World, n_envs: int = 1, seed: in
     :return: what the agent was trained in, perturbed within the wrappers of its training
     """
     wrappers = [{PerturbationWrapper: world.arguments}] if world.perturbation else []
-    return zoo.evaluation_env(agent, n_envs, seed, wrappers)
+    return agent.environment(n_envs, seed, wrappers)
 
 
 def evaluate(job: Job) -> Row | str:
@@ -70,7 +70,7 @@ def evaluate(job: Job) -> Row | str:
 
     episodes, seed = job.shared["episodes"], job.shared["first_seed"]
     try:
-        model = zoo.load_agent(job.agent, job.device)
+        model = job.agent.load(job.device)
         env = environment(job.agent, job.world, episodes, seed)
         set_random_seed(seed)  # what samples actions
         deterministic = job.shared["actions"] == "deterministic"

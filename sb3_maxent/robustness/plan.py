@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import get_device
 
 from sb3_maxent import zoo
 from sb3_maxent.envs import PERTURBATIONS, PerturbationWrapper
+from sb3_maxent.reporting.command import too_small
 from sb3_maxent.robustness.evaluation import Job, environment
 from sb3_maxent.robustness.table import World
 
@@ -62,12 +63,7 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
     :return: all evaluations, those that are there already as well, world by world so that what is there early can be compared
     :raises ValueError: with a line for everything that is wrong
     """
-    least = {"episodes": 1, "seed": 0, "n_jobs": 1}
-    problems = [
-        f"--{name.replace('_', '-')} must be at least {bound}, not {getattr(arguments, name)}"
-        for name, bound in least.items()
-        if getattr(arguments, name) < bound
-    ]
+    problems = [*too_small(arguments, {"episodes": 1, "seed": 0, "n_jobs": 1})]
     try:
         get_device(arguments.device)
     except RuntimeError as error:
@@ -141,7 +137,7 @@ def _incomparable(env: str, agents: Sequence[zoo.TrainedAgent]) -> Iterable[str]
     kwargs = {}
     for agent in agents:
         with contextlib.suppress(Exception):  # of a file that can't be read: the evaluation will say so
-            kwargs[str(zoo.env_kwargs_of(agent))] = f"{agent.algo} {agent.exp_id}"
+            kwargs[str(agent.env_kwargs)] = f"{agent.algo} {agent.exp_id}"
     if len(kwargs) > 1:
         each = "; ".join(f"{agent}: {text}" for text, agent in kwargs.items())
         yield f"{env}: agents with other env_kwargs can't be compared ({each}): each kind wants a folder of its own (-f, -o)"

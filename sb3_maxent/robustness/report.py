@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sb3_maxent.compare import formatting as fmt
-from sb3_maxent.compare.statistics import REPETITIONS, Estimate, summarise
+from sb3_maxent.reporting import formatting as fmt
+from sb3_maxent.reporting.page import write_page
+from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, summarise
 from sb3_maxent.robustness.plan import NEUTRAL
 from sb3_maxent.robustness.table import SHARED, Row, World, newest, read
 
@@ -229,6 +230,4 @@ def write_report(folder: Path) -> Path:
     for env in scores.worlds:
         blocks += _environment(scores, env)
     blocks.append("The raw numbers are in `results.csv`, a line for each agent and world.")
-    page = folder / "robustness.md"
-    page.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    return page
+    return write_page(folder, "robustness", title, blocks)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sb3_maxent.compare.statistics import Estimate
+from sb3_maxent.reporting.statistics import Estimate
 
 # Near Okabe and Ito's colours, which colour-blind readers can tell apart: without yellow and black, with a purple. All can
 # be seen on white and on dark. With the line styles 28 algorithms look different.

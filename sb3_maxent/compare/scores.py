@@ -1,0 +1,101 @@
+"""What the runs of a comparison scored: final scores, and learning curves with intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sb3_maxent.compare.results import Result
+from sb3_maxent.reporting.statistics import bootstrap, interquartile_mean
+
+# For each step of a learning curve: a band need not be as exact as a number in a table
+CURVE_REPETITIONS = 1000
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Curve:
+    """
+    The runs of one algorithm on one environment over training.
+
+    :param algo: the algorithm
+    :param steps: (L,) environment steps within the range of every run that counts; L may be 0
+    :param iqm: (L,) interquartile mean over the runs that count, NaN where the score of one of them is not finite
+    :param low: (L,) lower end of the 95% interval at each step, NaN with fewer than two runs
+    :param high: (L,) upper end
+    :param n_counted: number of runs in these statistics
+    :param n_runs: number of runs that were asked for
+    :param others: the runs that were evaluated but are not in these statistics
+    """
+
+    algo: str
+    steps: np.ndarray
+    iqm: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n_counted: int
+    n_runs: int
+    others: tuple[Result, ...]
+
+
+def evaluation_scores(result: Result) -> np.ndarray:
+    """
+    :param result: a run with E evaluations of K episodes
+    :return: (E,) mean return over the episodes of each evaluation
+    """
+    return np.asarray(result.returns, dtype=float).mean(axis=1) if len(result.steps) else np.empty(0)
+
+
+def final_score(result: Result) -> float:
+    """
+    :param result: a run
+    :return: mean return over the episodes of its last evaluation, NaN if it was never evaluated
+    """
+    return float(evaluation_scores(result)[-1]) if len(result.steps) else math.nan
+
+
+def counts(result: Result) -> bool:
+    """
+    :param result: a run
+    :return: whether the statistics take it in: it is finished and its final score is a finite number
+    """
+    return result.status == "finished" and math.isfinite(final_score(result))
+
+
+def counted(results: Sequence[Result]) -> list[Result]:
+    """
+    :param results: runs
+    :return: those that count, by seed
+    """
+    return sorted(filter(counts, results), key=lambda result: result.seed)
+
+
+def learning_curve(results: Sequence[Result]) -> Curve:
+    """
+    IQM over the runs of an algorithm at common steps, with a pointwise 95% interval: at all steps at which one of them
+    was evaluated (200 of them at most) and that all of them reached. Between its evaluations a run's score is
+    interpolated; it is never extrapolated.
+
+    :param results: the runs of one algorithm on one environment, at least one
+    :return: the curve
+    """
+    runs = counted(results)
+    steps = np.unique(np.concatenate([run.steps for run in runs])) if runs else np.empty(0)
+    if runs:
+        steps = steps[(steps >= max(run.steps[0] for run in runs)) & (steps <= min(run.steps[-1] for run in runs))]
+        if len(steps) > CURVE_POINTS:
+            steps = steps[np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int)]
+    if len(steps) == 0:
+        runs = []  # nothing in common: each run by itself
+    curve = np.full((3, len(steps)), math.nan)
+    if runs:
+        scores = np.stack([np.interp(steps, run.steps, evaluation_scores(run)) for run in runs])  # (runs, L)
+        finite = np.isfinite(scores).all(axis=0)
+        if len(runs) > 1 and finite.any():
+            curve[:, finite] = bootstrap(interquartile_mean, [scores[:, finite]], CURVE_REPETITIONS)
+        else:
+            curve[0, finite] = interquartile_mean(scores[:, finite])
+    others = tuple(result for result in results if len(result.steps) and not (runs and counts(result)))
+    iqm, low, high = curve
+    return Curve(results[0].algo, steps, iqm, low, high, len(runs), len(results), others)

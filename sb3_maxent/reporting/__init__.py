@@ -1,0 +1,1 @@
+"""What the reporting commands share: statistics, Markdown and HTML, versions, and the skeleton of a command line."""

@@ -1,0 +1,110 @@
+"""What the scores of a few seeds say: estimates with intervals from rliable's stratified bootstrap."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from rliable.library import get_interval_estimates
+
+REPETITIONS = 5000
+
+
+class Estimate(NamedTuple):
+    """A statistic of some runs and its 95% interval, NaN where there are too few runs for one."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+def interquartile_mean(scores: np.ndarray) -> np.ndarray:
+    """
+    Mean of the scores without the lowest and the highest quarter, each rounded down to whole runs: the IQM of rliable,
+    which is scipy's trimmed mean (ten times slower: it matters in a bootstrap).
+
+    :param scores: (N, ...) scores
+    :return: (...) IQM over the first axis
+    """
+    cut = len(scores) // 4
+    return np.sort(scores, axis=0)[cut : len(scores) - cut].mean(axis=0)
+
+
+@contextmanager
+def _same_numbers() -> Iterator[None]:
+    """
+    The same resamples each time. rliable 1.2 draws them from NumPy's global generator, whatever ``random_state`` it is
+    given; the generator is left as it was found.
+    """
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def bootstrap(func: Callable[..., np.ndarray], samples: Sequence[np.ndarray], repetitions: int) -> np.ndarray:
+    """
+    :param func: maps the samples, or as many resampled ones, to (M,) statistics
+    :param samples: arrays (runs, columns), resampled independently of one another, and so is each column (stratum)
+    :param repetitions: number of resamples
+    :return: (3, M) the statistics, and the lower and the upper end of their 95% percentile intervals
+    """
+    with _same_numbers():
+        values, intervals = get_interval_estimates({"": list(samples)}, func, reps=repetitions)
+    return np.vstack([values[""], intervals[""]])
+
+
+def _statistics(scores: np.ndarray) -> np.ndarray:
+    n_environments = scores.shape[1]
+    median = np.median(scores if n_environments == 1 else scores.mean(axis=0))
+    return np.array([scores.mean(), median, interquartile_mean(scores.ravel())])
+
+
+def summarise(scores: np.ndarray) -> dict[str, Estimate]:
+    """
+    Mean, median and interquartile mean of an algorithm, as rliable defines them: over several environments the median
+    is the one of the environments' means, and the IQM is over all runs. On one environment the median is over runs.
+
+    :param scores: (N, T) final scores of N >= 1 runs on each of T environments
+    :return: ``mean``, ``median``, ``IQM``; without intervals for N = 1
+    """
+    if len(scores) > 1:
+        estimates = bootstrap(_statistics, [scores], REPETITIONS)
+    else:
+        estimates = np.vstack([_statistics(scores), np.full((2, 3), math.nan)])
+    return {
+        name: Estimate(*map(float, estimate)) for name, estimate in zip(("mean", "median", "IQM"), estimates.T, strict=True)
+    }
+
+
+def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Estimate]:
+    """
+    Probability that a run of X has a higher score than a run of Y, a tie counting half (Mann and Whitney's U / (n m)).
+
+    :param pairs: for each of T environments the final scores of X, (n,), and of Y, (m,); none of them empty
+    :return: T + 1 estimates: on each environment, and their mean over the environments; without an interval where X or
+        Y has one run only
+    """
+
+    def probabilities(*columns: np.ndarray) -> np.ndarray:
+        each = [np.mean((x > y.T) + 0.5 * (x == y.T)) for x, y in zip(columns[::2], columns[1::2], strict=True)]
+        return np.array([*each, np.mean(each)])
+
+    estimates = bootstrap(probabilities, [scores[:, None] for pair in pairs for scores in pair], REPETITIONS)
+    enough = [min(map(len, pair)) > 1 for pair in pairs]
+    estimates[1:, [not each for each in (*enough, all(enough))]] = math.nan
+    return [Estimate(*map(float, estimate)) for estimate in estimates.T]
+
+
+def normalise(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """
+    :param scores: final scores of each algorithm on one environment, (n,) each
+    :return: the same, with 0 for the lowest score of all and 1 for the highest (all 0.5 if these are equal)
+    """
+    low, high = (function(np.concatenate(list(scores.values()))) for function in (np.min, np.max))
+    if low == high:
+        return {algo: np.full(len(values), 0.5) for algo, values in scores.items()}
+    return {algo: (values - low) / (high - low) for algo, values in scores.items()}

@@ -1,0 +1,38 @@
+"""
+RL Zoo integration: the algorithms, their hyperparameter files and search spaces, and ``python -m sb3_maxent.zoo``.
+
+The only room of the package that imports rl_zoo3, and not before it is used.
+"""
+
+from sb3_maxent.zoo.agents import TrainedAgent, env_kwargs_of, evaluation_env, load_agent, trained_agents
+from sb3_maxent.zoo.command import COMMANDS, main
+from sb3_maxent.zoo.registry import (
+    ALGORITHMS,
+    Algorithm,
+    algorithms,
+    did_you_mean,
+    hyperparams_file,
+    read_hyperparams,
+    register,
+)
+from sb3_maxent.zoo.search_spaces import ACTIVATIONS, NET_ARCHS, convert_params
+
+__all__ = [
+    "ACTIVATIONS",
+    "ALGORITHMS",
+    "COMMANDS",
+    "NET_ARCHS",
+    "Algorithm",
+    "TrainedAgent",
+    "algorithms",
+    "convert_params",
+    "did_you_mean",
+    "env_kwargs_of",
+    "evaluation_env",
+    "hyperparams_file",
+    "load_agent",
+    "main",
+    "read_hyperparams",
+    "register",
+    "trained_agents",
+]
