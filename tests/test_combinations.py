@@ -42,7 +42,7 @@ kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=lambda
 @pytest.mark.parametrize("n_envs", [1, 3])
 @kinds
 def test_observations(algorithm, action_space, observation_space, policy, n_envs):
-    model = make_model(algorithm, action_space, observation_space, policy, n_envs=n_envs, steps=60)
+    model = make_model(algorithm, action_space, observation_space, policy, n_envs=n_envs, steps=33)
     assert model._n_updates > 0
     observation = model.get_env().reset()
     for deterministic in (False, True):

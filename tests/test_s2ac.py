@@ -680,6 +680,7 @@ def test_subclass(tmp_path):
 # ---------------------------------------------------------------------- learning
 
 
+@pytest.mark.slow
 def test_learns_two_wide_modes():
     """A one-step problem whose optimum is known: the KL divergence of the policy to it, and the share of each mode."""
     env_kwargs = {"means": [[0.5], [-0.5]], "weights": [0.6, 0.4], "widths": 0.2}

@@ -62,7 +62,7 @@ def train(cls, n_envs=1, normalize=False, **kwargs):
     if normalize:
         env = VecNormalize(env)
     parameters = {"policy_kwargs": {"net_arch": [32, 32]}, "batch_size": 64, "gradient_steps": -1, "seed": 3, **kwargs}
-    return cls("MlpPolicy", env, **parameters).learn(500)
+    return cls("MlpPolicy", env, **parameters).learn(250)
 
 
 def assert_same_weights(ours, theirs):
@@ -84,7 +84,7 @@ def assert_same_weights(ours, theirs):
 def test_equals_sac(ent_coef, n_steps, n_envs):
     kwargs = {"ent_coef": ent_coef, "n_steps": n_steps, "n_envs": n_envs}
     ours, theirs = train(HookedSAC, **kwargs), train(SAC, **kwargs)
-    assert theirs._n_updates >= 396 and ours._n_updates == theirs._n_updates
+    assert theirs._n_updates >= 146 and ours._n_updates == theirs._n_updates
     assert_same_weights(ours, theirs)
 
 

@@ -80,7 +80,7 @@ class BatchNormExtractor(FlattenExtractor):
         return self.norm(super().forward(observations))
 
 
-def make_model(algorithm, action_space=None, observation_space=None, policy="MlpPolicy", steps=40, n_envs=1, **kwargs):
+def make_model(algorithm, action_space=None, observation_space=None, policy="MlpPolicy", steps=28, n_envs=1, **kwargs):
     """A small model that has learned for some steps."""
     env = make_vec_env(lambda: Toy(observation_space, action_space), n_envs=n_envs, seed=0)
     policy_kwargs = {"net_arch": [16], **kwargs.pop("policy_kwargs", {})}
