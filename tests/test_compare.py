@@ -336,7 +336,11 @@ sys.exit(tests.compare(seeds=2))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGKILL))],
+    ids=lambda number: number.name,
+)
 def test_interrupted(fakes, capsys, number):
     """One run finished, the second under way: by Ctrl-C in a terminal, a batch system, kill -9"""
     fakes.plan({f"sac {BOX} 0": "wait"})

@@ -104,6 +104,8 @@ SLOW = {
     ("docs/modules/sacnf.md", "How to replicate"),
     ("docs/modules/soft_q_learning.md", "How to replicate"),
 }
+# Pages whose commands take long: the same commands are tested in files of their own
+SLOW_PAGES = ("docs/guide/compare.md", "docs/guide/environments.md", "docs/guide/robustness.md", "docs/guide/zoo.md")
 # What environments need
 NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco", "Hopper": "mujoco"}
 
@@ -214,7 +216,9 @@ def check(run_page, steps):
 PAGES_TO_RUN = sorted({block.page for block in TO_RUN})
 
 
-@pytest.mark.parametrize("page", PAGES_TO_RUN)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW_PAGES else []) for page in PAGES_TO_RUN]
+)
 def test_blocks(page, run_page):
     blocks = [block for block in TO_RUN if block.page == page and (page, block.heading) not in SLOW]
     assert blocks, "every page has a block that the default tests run"

@@ -101,10 +101,8 @@ def assert_optimal(model, optimal_q, policy):
 @pytest.mark.parametrize(
     ("learner", "mdp"),
     [
-        (DISCRETE_SAC[0], random_mdp(0)),
         (SOFT_Q[0], random_mdp(0)),
-        *slow(itertools.product(DISCRETE_SAC[:1], [random_mdp(1), random_mdp(2), chain()])),
-        *slow(itertools.product(DISCRETE_SAC[1:], [random_mdp(0), random_mdp(1), random_mdp(2), chain()])),
+        *slow(itertools.product(DISCRETE_SAC, [random_mdp(0), random_mdp(1), random_mdp(2), chain()])),
         *slow([(SOFT_Q[0], chain()), (SOFT_Q[1], random_mdp(0)), (SOFT_Q[1], chain())]),
     ],
     ids=lambda value: name_of(value) if callable(value) else "",
@@ -116,7 +114,8 @@ def test_soft_optimal_policy(learner, mdp):
     assert_optimal(model, optimal_q, softmax(optimal_q / alpha, axis=1))
 
 
-@pytest.mark.parametrize("learner", [SOFT_Q[0], *slow([(SOFT_Q[1],)])], ids=name_of)
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", SOFT_Q, ids=name_of)
 def test_munchausen(learner):
     """With a clip that binds for some actions, and a bonus that changes the policy."""
     mdp, alpha, gamma, coefficient, lowest = random_mdp(0), 0.3, 0.9, 0.5, -0.5
@@ -146,7 +145,8 @@ class TwoLevers(gym.Env):
         return np.zeros(1, dtype=np.float32), float(reward), True, False, {}
 
 
-@pytest.mark.parametrize("learner", [SOFT_Q[0], *slow([(DISCRETE_SAC[0],), (DISCRETE_SAC[1],), (SOFT_Q[1],)])], ids=name_of)
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", [*SOFT_Q, *DISCRETE_SAC], ids=name_of)
 def test_multi_discrete(learner):
     """The optimum over independent components is the product of their softmaxes, and Q the sum of their rewards."""
     alpha = 0.3

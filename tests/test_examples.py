@@ -35,6 +35,7 @@ COMMANDS = [
     ("optimise.py --trials 1 --steps 60", "optimise/study.log", "Best of all trials: 0, with a mean return of "),
 ]
 WITH_ZOO = ("demo.py", "optimise.py")
+TAKE_LONG = (*WITH_ZOO, "s2ac.py", "composition.py", "compare_bandit.py", "plot_multigoal.py")
 # Examples that are tested elsewhere
 ELSEWHERE = {"custom_envs": "test_zoo.py", "original_sac": "test_extending.py"}
 SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "compare_bandit", "resume_training", "optimise")
@@ -42,7 +43,7 @@ SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "compare_bandit", "
 
 @pytest.mark.parametrize(
     ("command", "files", "printed"),
-    [pytest.param(*row, marks=pytest.mark.slow) if row[0].split()[0] in WITH_ZOO else row for row in COMMANDS],
+    [pytest.param(*row, marks=pytest.mark.slow) if row[0].split()[0] in TAKE_LONG else row for row in COMMANDS],
     ids=[command for command, _, _ in COMMANDS],
 )
 def test_example(command, files, printed, tmp_path, monkeypatch, capfd):

@@ -497,6 +497,7 @@ def noises(number):
     return ["--algos", "a2c", "--perturb", "action_noise:" + ",".join(map(str, range(1, number)))]
 
 
+@pytest.mark.slow
 def test_killed(run, folder, tmp_path):
     """The real command line, killed in the middle: what it had evaluated is there."""
     file = tmp_path / "out" / "results.csv"

@@ -121,14 +121,15 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """For each algorithm what training printed, and the folder of the run"""
-    return {
-        algo: (
-            run_zoo("train", *of(algo), *TRAIN, "--save-replay-buffer", cwd=folder),
-            folder / "logs" / algo / f"{env_id}_1",
-        )
-        for algo, env_id in ENVIRONMENTS.items()
-    }
+    """By algorithm what training printed, and the folder of the run; trained when it is asked for"""
+
+    class Trained(dict):
+        def __missing__(self, algo):
+            printed = run_zoo("train", *of(algo), *TRAIN, "--save-replay-buffer", cwd=folder)
+            self[algo] = printed, folder / "logs" / algo / f"{ENVIRONMENTS[algo]}_1"
+            return self[algo]
+
+    return Trained()
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +318,7 @@ def test_sampler_with_her(study, algo, continuous):
 # ---------------------------------------------------------------------- python -m sb3_maxent.zoo
 
 
-@pytest.mark.parametrize("algo, env_id", ENVIRONMENTS.items())
+@pytest.mark.parametrize("algo, env_id", [item if item[0] == "discretesac" else slow(*item) for item in ENVIRONMENTS.items()])
 def test_train(trained, algo, env_id):
     output, run_folder = trained[algo]
     assert f"Loading hyperparameters from: {zoo.hyperparams_file(algo)}" in output
@@ -339,8 +340,8 @@ def test_train(trained, algo, env_id):
     assert kept and all(getattr(model, name) == hyperparams[name] for name in kept)
 
 
-@pytest.mark.slow
 def test_enjoy_in_a_process_of_its_own(trained, folder):
+    trained["discretesac"]
     best = ["--exp-id", "1", "--load-best", "--stochastic"]
     output = run_zoo("enjoy", *CARTPOLE, *ENJOY, "--folder", "logs", *best, cwd=folder)
     assert REWARDS["CartPole-v1"][0] < mean_reward(output) < REWARDS["CartPole-v1"][1]
@@ -368,11 +369,13 @@ def shown(trained, tmp_path_factory):
     return {pair: outputs[tuple(command)] for pair, command in enjoy.items()}, folder / "videos"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo, env_id", PAIRS)
 def test_enjoy(shown, algo, env_id):
     assert REWARDS[env_id][0] < mean_reward(shown[0][algo, env_id]) < REWARDS[env_id][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo, env_id", PAIRS)
 def test_record_video(shown, algo, env_id):
     """The video shows the scene at first, and then something that moves"""
@@ -473,6 +476,7 @@ BENCHMARK = ["--no-hub", "--n-timesteps", "100", "--num-threads", "1"]
 
 @pytest.mark.slow
 def test_benchmark(trained, folder, tmp_path):
+    assert all(trained[algo] for algo in ENVIRONMENTS)
     output = run_zoo("benchmark", *BENCHMARK, "--log-dir", folder / "logs", "--benchmark-dir", "benchmark", cwd=tmp_path)
     assert "Error during evaluation" not in output
     lines = (tmp_path / "benchmark.md").read_text().splitlines()
@@ -517,8 +521,10 @@ for arguments in ("plot_train -a discretesac -e CartPole-v1 -f logs -w 3",
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(missing("seaborn", "pandas", "scipy"), reason="needs rl_zoo3[plots]")
-def test_plots(continued, folder):
+def test_plots(trained, continued, folder):
+    trained["sql"]
     output = run("-c", PLOTS, cwd=folder)
     assert "found in sys.modules" not in output  # runpy's warning
     train, other, table, from_file = output.split("command:")[1:]
@@ -566,7 +572,7 @@ def test_hub(trained, tmp_path, monkeypatch):
     brings_ffmpeg(tmp_path, monkeypatch)
     monkeypatch.setenv("TRUST_REMOTE_CODE", "True")
     commands = []
-    for algo, (_, run_folder) in trained.items():
+    for algo, run_folder in [(algo, trained[algo][1]) for algo in ENVIRONMENTS]:
         hub, short = ["--organization", "me", *of(algo)], ["--n-timesteps", "20", "--num-threads", "1", "--device", "cpu"]
         push = ["push_to_hub", *hub, *short, "--folder", run_folder.parents[1], "--exp-id", "1"]
         load = ["load_from_hub", *hub, "--folder", "downloads"]
@@ -779,6 +785,10 @@ ENTRIES = [
 ]
 
 
+# The default tests learn with these only
+QUICK_ENTRIES = ("CartPole-v1", "MultiGoal-v0")
+
+
 def missing_for(env_id):
     return [module for part, names in DEPENDENCIES.items() if part in env_id for module in missing(*names)]
 
@@ -803,18 +813,19 @@ CASES = [*BAD, *GOOD]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """For each environment the name of the class, the hyperparameters, the training time and the updates; or the traceback"""
+def built(request, tmp_path_factory):
+    """For each tested entry the name of the class, the hyperparameters, the training time and the updates; or the traceback"""
     folder = tmp_path_factory.mktemp("built")
     (folder / "other.yml").write_text("CartPole-v1: {n_timesteps: 7, policy: MlpPolicy, buffer_size: 3}")
     (folder / "own.yml").write_text("{Pendulum-v1: {gamma: 0.5}, MultiGoal-v0: {gamma: 0.6}, default: {gamma: 0.7}}")
     (folder / "cases.json").write_text(json.dumps(CASES))
-    arguments = [f"{algo} {env_id}" for algo, _, env_id in ENTRIES if not missing_for(env_id)]
+    tested = [item.callspec.params for item in request.session.items if item.name.startswith("test_hyperparams_entry[")]
+    arguments = [f"{entry['algo']} {entry['env_id']}" for entry in tested if not missing_for(entry["env_id"])]
     run("-c", BUILD, "report.json", *arguments, cwd=folder)
     return json.loads((folder / "report.json").read_text())
 
 
-@pytest.mark.parametrize("algo, entry, env_id", ENTRIES)
+@pytest.mark.parametrize("algo, entry, env_id", [row if row[1] in QUICK_ENTRIES else slow(*row) for row in ENTRIES])
 def test_hyperparams_entry(built, algo, entry, env_id):
     if missing_for(env_id):
         pytest.skip(f"needs {', '.join(missing_for(env_id))}")
