@@ -1,55 +1,27 @@
 """Soft Q-learning for continuous and discrete actions."""
 
 import inspect
-import math
 from typing import Any, ClassVar
 
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.gradient_step import GradientStep
-from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.particles import n_states_of
-from sb3_maxent.functional import (
-    categorical_entropy,
-    importance_soft_value,
-    log_abs_det_jacobian,
-    log_det_tanh,
-)
-from sb3_maxent.functional.kernels import BANDWIDTH_RULES
+from sb3_maxent.soft_q_learning.box import ONLY_BOX, SoftQBox
+from sb3_maxent.soft_q_learning.discrete import ONLY_DISCRETE, SoftQDiscrete
 from sb3_maxent.soft_q_learning.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftQPolicy
 
 # What target_entropy="auto" is for discrete actions, as a share of log|A| (the experiment in docs/modules/discretesac.md)
 TARGET_ENTROPY_RATIO = 0.5
-# A Jacobian costs as many backward passes as there are action dimensions: where the entropy is only logged, few states do
-N_STATES_FOR_THE_LOG = 32
-# Parameters that mean nothing for the other kind of action
-ONLY_BOX = (
-    "action_noise",
-    "n_value_particles",
-    "value_proposal",
-    "n_kernel_particles",
-    "kernel_update_ratio",
-    "kernel_bandwidth",
-)
-ONLY_DISCRETE = (
-    "munchausen_coef",
-    "munchausen_clip",
-    "behavior_policy",
-    "exploration_fraction",
-    "exploration_initial_eps",
-    "exploration_final_eps",
-)
 
 
-class SoftQLearning(MaxEntAlgorithm):
+class SoftQLearning(SoftQBox, SoftQDiscrete):
     """
     Soft Q-learning: the policy is exp(Q / alpha), normalized, and Q the solution of the soft Bellman equation.
 
@@ -219,59 +191,20 @@ class SoftQLearning(MaxEntAlgorithm):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        smallest = float(np.finfo(np.float32).tiny)
-        check_choice("value_proposal", self.value_proposal, ("uniform", "sampler", "mixture"))
-        # A mixture has particles of both kinds
-        check_number("n_value_particles", self.n_value_particles, 2 if self.value_proposal == "mixture" else 1, integer=True)
-        check_number("n_kernel_particles", self.n_kernel_particles, 2, integer=True)
-        check_number("kernel_update_ratio", self.kernel_update_ratio, smallest, 1 - 1e-6)
-        if isinstance(self.kernel_bandwidth, str):
-            check_choice("kernel_bandwidth", self.kernel_bandwidth, BANDWIDTH_RULES)
-        else:
-            check_number("kernel_bandwidth", self.kernel_bandwidth, smallest)
-        check_number("munchausen_coef", self.munchausen_coef, 0, 1 - 1e-6)
-        check_number("munchausen_clip", self.munchausen_clip, maximum=0)
-        check_choice("behavior_policy", self.behavior_policy, ("boltzmann", "greedy"))
-        check_number("exploration_fraction", self.exploration_fraction, smallest, 1)
-        check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
-        check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+        self._check_box_parameters()
+        self._check_discrete_parameters()
 
-    def _check_meaning(self) -> None:
-        """
-        :raises ValueError: for the first parameter that means nothing for this action space or policy
-        """
+    def _setup_model(self) -> None:
+        super()._setup_model()
         is_box = isinstance(self.action_space, spaces.Box)
         defaults = inspect.signature(SoftQLearning.__init__).parameters
         for name in ONLY_DISCRETE if is_box else ONLY_BOX:
             default = defaults[name].default
             if getattr(self, name) != default:
                 raise ValueError(f"`{name}` must be {default!r} for {self.action_space}, not {getattr(self, name)!r}")
-        if self._has_density or not is_box:
-            return
-        advice = "which the sampler has for a `noise_dim` equal to the action's dimension only"
-        if self.value_proposal != "uniform":
-            raise ValueError(
-                f"`value_proposal={self.value_proposal!r}` needs a known density, {advice}, not for {self._noise}"
-            )
-        if self.temperature.is_learned:
-            raise ValueError(
-                f"`ent_coef={self.ent_coef!r}` needs a policy whose entropy is known, {advice}, not for {self._noise}"
-            )
-
-    @property
-    def _has_density(self) -> bool:
-        """Whether the sampler's density is known."""
-        return self.policy.actor is not None and self.policy.actor.noise_dim == self.policy.actor.action_dim
-
-    @property
-    def _noise(self) -> str:
-        assert self.policy.actor is not None
-        return f"noise_dim={self.policy.actor.noise_dim} and {self.policy.actor.action_dim} action dimensions"
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self._check_meaning()
-        if self.policy.actor is None:
+        if is_box:
+            self._check_density()
+        else:
             check_number("target_entropy", self.target_entropy, 0, self.critic.heads.max_entropy)
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
@@ -282,129 +215,17 @@ class SoftQLearning(MaxEntAlgorithm):
             return TARGET_ENTROPY_RATIO * self.critic.heads.max_entropy
         return -float(self.policy.actor.action_dim)
 
-    # ------------------------------------------------------------------ discrete and continuous actions
+    # ------------------------------------------------------------------ the hooks, by kind of action
 
     def _td_target(self, step: GradientStep) -> th.Tensor:
-        observations = step.batch.next_observations
-        if self.policy.actor is None:
-            q_values = self.policy.soft_minimum(self.critic_target(observations), step.ent_coef)
-            next_values = self.critic_target.heads.soft_maximum(q_values, step.ent_coef)
-            return step.soft_td_target(next_values, self._rewards(step))
-        actions, log_proposal = self._propose(observations)
-        q_values = self.critic_target.q_particles(self.critic_target.particle_features(observations), actions)
-        return step.soft_td_target(importance_soft_value(q_values, log_proposal, step.ent_coef))  # Equation 10
+        return self._discrete_target(step) if self.policy.actor is None else self._box_target(step)
 
     def _critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
-        if self.policy.actor is not None:
-            return super()._critic_loss(step, target)
-        all_q_values = self.critic(step.batch.observations)
-        step.memory["q_values"] = [q_values.detach() for q_values in all_q_values]
-        return step.regression_loss([self.critic.heads.select(q, step.batch.actions) for q in all_q_values], target)
+        if self.policy.actor is None:
+            return self._discrete_critic_loss(step, target)
+        return super()._critic_loss(step, target)
 
     def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor | None, th.Tensor | None]:
-        if self.policy.actor is not None:
-            return self._stein_loss(step.batch.observations, step.ent_coef)
-        # Q of before this step's update of the critic, which saves a forward pass
-        q_values = self.policy.soft_minimum(step.memory["q_values"], step.ent_coef)
-        return None, categorical_entropy(self.critic.heads.boltzmann_log_probs(q_values, step.ent_coef))
-
-    # ------------------------------------------------------------------ continuous actions
-
-    def _propose(self, observations: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """
-        Actions to compute V(s) from.
-
-        :param observations: batch of B observations
-        :return: (B, N, d) actions and (B, N) their log-densities
-        """
-        assert self.policy.actor is not None
-        dim, n_particles = self.policy.actor.action_dim, self.n_value_particles
-        n_sampled = {"uniform": 0, "sampler": n_particles, "mixture": n_particles // 2}[self.value_proposal]
-        actions = 2 * th.rand(n_states_of(observations), n_particles - n_sampled, dim, device=self.device) - 1
-        log_density = th.full(actions.shape[:2], -dim * math.log(2), device=self.device)
-        if n_sampled == 0:
-            return actions, log_density
-        # Each half is weighted by its own density, so that both are unbiased estimates of exp(V / alpha)
-        features = self.policy.actor.extract_features(observations, self.policy.actor.features_extractor)
-        u, sampled_density = self._sample_with_density(features, n_sampled)
-        return th.cat([actions, th.tanh(u)], dim=1), th.cat([log_density, sampled_density], dim=1)
-
-    def _sample_with_density(self, features: th.Tensor, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
-        """
-        Samples of the network with the log-densities of their actions, by the Jacobian of noise -> action.
-
-        :param features: (B, F) the actor's features of the observations
-        :param n_samples: N
-        :return: (B, N, d) samples before tanh, and (B, N), without gradient
-        """
-        actor = self.policy.actor
-        assert actor is not None
-        noise = actor.draw_noise(len(features), n_samples)
-        log_density = -0.5 * (noise**2 + math.log(2 * math.pi)).sum(dim=2)
-        with th.enable_grad():
-            noise.requires_grad_()
-            u = actor.unsquashed_of_features(features.detach(), noise)
-            log_density = log_density - log_abs_det_jacobian(u, noise)
-        u = u.detach()
-        return u, log_density - log_det_tanh(u)
-
-    def _stein_loss(self, observations: PyTorchObs, ent_coef: th.Tensor) -> tuple[th.Tensor, th.Tensor | None]:
-        """
-        Loss of the sampling network, and its entropy.
-
-        :param observations: batch of B observations
-        :param ent_coef: the temperature
-        :return: the loss (scalar), and (B, 1) entropies where the sampler's density is known
-        """
-        actor = self.policy.actor
-        assert actor is not None
-        features = actor.extract_features(observations, actor.features_extractor)
-        n_updated = min(max(round(self.n_kernel_particles * self.kernel_update_ratio), 1), self.n_kernel_particles - 1)
-        loss = actor.stein_loss(
-            features,
-            lambda actions: self.critic.q_gradient(self.critic.particle_features(observations), actions),
-            ent_coef,
-            n_updated=n_updated,
-            n_fixed=self.n_kernel_particles - n_updated,
-            kernel_bandwidth=self.kernel_bandwidth,
-        )
-        if not self._has_density:
-            return loss, None
-        n_states = len(features) if self.temperature.is_learned else N_STATES_FOR_THE_LOG
-        _, log_density = self._sample_with_density(features[:n_states], 1)
-        return loss, -log_density
-
-    # ------------------------------------------------------------------ discrete actions
-
-    def _rewards(self, step: GradientStep) -> th.Tensor:
-        """
-        :param step: the gradient step
-        :return: (B, 1) rewards with the Munchausen term
-        """
-        batch = step.batch
-        if self.munchausen_coef == 0:
-            return batch.rewards
-        heads = self.critic_target.heads
-        q_values = self.policy.soft_minimum(self.critic_target(batch.observations), step.ent_coef)
-        # alpha log pi(a|s) = Q(s, a) - V(s)
-        bonus = heads.select(q_values, batch.actions) - heads.soft_maximum(q_values, step.ent_coef)
-        return batch.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)
-
-    def _exploration_rate(self) -> float:
-        return self.exploration_schedule(self._current_progress_remaining)
-
-    def _on_step(self) -> None:
-        if self.exploration_initial_eps > 0 or self.exploration_final_eps > 0:
-            self.logger.record("rollout/exploration_rate", self._exploration_rate())
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        exploration_rate = self._exploration_rate()
-        if self.num_timesteps < learning_starts or (self.behavior_policy == "boltzmann" and exploration_rate == 0):
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        assert self._last_obs is not None
-        actions, _ = self.predict(self._last_obs, deterministic=self.behavior_policy == "greedy")
-        for index in np.flatnonzero(np.random.rand(n_envs) < exploration_rate):
-            actions[index] = self.action_space.sample()
-        return actions, actions
+        if self.policy.actor is None:
+            return None, self._discrete_entropy(step)
+        return self._stein_loss(step.batch.observations, step.ent_coef)

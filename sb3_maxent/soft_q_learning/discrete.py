@@ -1,0 +1,108 @@
+"""Soft Q-learning with discrete actions: V(s) is a sum, and the policy a softmax of Q."""
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.utils import LinearSchedule
+
+from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.gradient_step import GradientStep
+from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+from sb3_maxent.functional import categorical_entropy
+from sb3_maxent.soft_q_learning.policies import SoftQPolicy
+
+# Parameters that mean nothing for continuous actions
+ONLY_DISCRETE = (
+    "munchausen_coef",
+    "munchausen_clip",
+    "behavior_policy",
+    "exploration_fraction",
+    "exploration_initial_eps",
+    "exploration_final_eps",
+)
+
+
+class SoftQDiscrete(MaxEntAlgorithm):
+    """The part of ``SoftQLearning`` that is for ``Discrete`` and ``MultiDiscrete`` actions."""
+
+    policy: SoftQPolicy
+    critic: Any
+    critic_target: Any
+    munchausen_coef: float
+    munchausen_clip: float
+    behavior_policy: str
+    exploration_fraction: float
+    exploration_initial_eps: float
+    exploration_final_eps: float
+    exploration_schedule: LinearSchedule
+
+    def _check_discrete_parameters(self) -> None:
+        check_number("munchausen_coef", self.munchausen_coef, 0, 1 - 1e-6)
+        check_number("munchausen_clip", self.munchausen_clip, maximum=0)
+        check_choice("behavior_policy", self.behavior_policy, ("boltzmann", "greedy"))
+        check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
+        check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
+        check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+
+    def _discrete_target(self, step: GradientStep) -> th.Tensor:
+        """
+        :param step: the gradient step
+        :return: (B, 1) the TD target
+        """
+        q_values = self.policy.soft_minimum(self.critic_target(step.batch.next_observations), step.ent_coef)
+        next_values = self.critic_target.heads.soft_maximum(q_values, step.ent_coef)
+        return step.soft_td_target(next_values, self._rewards(step))
+
+    def _discrete_critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
+        """
+        :param step: the gradient step, which remembers the Q-values of all actions
+        :param target: (B, 1)
+        :return: the loss (scalar)
+        """
+        all_q_values = self.critic(step.batch.observations)
+        step.memory["q_values"] = [q_values.detach() for q_values in all_q_values]
+        return step.regression_loss([self.critic.heads.select(q, step.batch.actions) for q in all_q_values], target)
+
+    def _discrete_entropy(self, step: GradientStep) -> th.Tensor:
+        """
+        :param step: the gradient step, after the critic's loss
+        :return: (B, 1) entropies of the policy
+        """
+        # Q of before this step's update of the critic, which saves a forward pass
+        q_values = self.policy.soft_minimum(step.memory["q_values"], step.ent_coef)
+        return categorical_entropy(self.critic.heads.boltzmann_log_probs(q_values, step.ent_coef))
+
+    def _rewards(self, step: GradientStep) -> th.Tensor:
+        """
+        :param step: the gradient step
+        :return: (B, 1) rewards with the Munchausen term
+        """
+        batch = step.batch
+        if self.munchausen_coef == 0:
+            return batch.rewards
+        heads = self.critic_target.heads
+        q_values = self.policy.soft_minimum(self.critic_target(batch.observations), step.ent_coef)
+        # alpha log pi(a|s) = Q(s, a) - V(s)
+        bonus = heads.select(q_values, batch.actions) - heads.soft_maximum(q_values, step.ent_coef)
+        return batch.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)
+
+    def _exploration_rate(self) -> float:
+        return self.exploration_schedule(self._current_progress_remaining)
+
+    def _on_step(self) -> None:
+        if self.exploration_initial_eps > 0 or self.exploration_final_eps > 0:
+            self.logger.record("rollout/exploration_rate", self._exploration_rate())
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        exploration_rate = self._exploration_rate()
+        if self.num_timesteps < learning_starts or (self.behavior_policy == "boltzmann" and exploration_rate == 0):
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        assert self._last_obs is not None
+        actions, _ = self.predict(self._last_obs, deterministic=self.behavior_policy == "greedy")
+        for index in np.flatnonzero(np.random.rand(n_envs) < exploration_rate):
+            actions[index] = self.action_space.sample()
+        return actions, actions
