@@ -13,16 +13,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.contour import QuadContourSet
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from sb3_maxent.measures import Episode, action_dim, has_q_function, play, q_function, sample_actions
 from sb3_maxent.reference import histogram_kl
+
+try:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.contour import QuadContourSet
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError(f'Figures need matplotlib and pandas: pip install "sb3_maxent[figures]" ({error})') from error
 
 ActionFunction = Callable[[np.ndarray], np.ndarray]
 # What draw_trajectories needs of an environment

@@ -2,6 +2,7 @@
 
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
@@ -140,6 +141,45 @@ def test_her(algorithm, continuous):
     kwargs = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
     model = algorithm("MultiInputPolicy", env, **kwargs, **SMALL).learn(60)
     assert model._n_updates > 0
+
+
+class NumberedEpisodes(gym.Env):
+    """Episodes of ten steps; an episode's number is what is achieved in it, and its goal."""
+
+    observation_space = spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), spaces.Box(0, 99, (1,))))
+    action_space = spaces.Box(-1, 1, (1,))
+    episode = 0
+
+    def _observation(self):
+        return {name: np.full(1, self.episode, np.float32) for name in self.observation_space.spaces}
+
+    def reset(self, *, seed=None, options=None):
+        self.episode, self.steps = self.episode + 1, 0
+        return self._observation(), {}
+
+    def step(self, action):
+        self.steps += 1
+        return self._observation(), 0.0, False, self.steps == 10, {}
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        return np.zeros(len(achieved_goal))
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+@pytest.mark.parametrize("n_rows", [500, 50])
+@pytest.mark.parametrize("reset", [True, False])
+def test_her_does_not_relabel_across_a_reset(n_envs, n_rows, reset):
+    """``learn()`` resets the environment in the middle of an episode; goals of the next one are none of this one's."""
+    env = make_vec_env(NumberedEpisodes, n_envs=n_envs)
+    kwargs = {**SMALL, "buffer_size": n_rows * n_envs, "learning_starts": 1000}
+    model = S2AC("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, **kwargs)
+    for _ in range(3):
+        model.learn(25 * n_envs, reset_num_timesteps=reset)
+    samples = model.replay_buffer.sample(500)
+    achieved, desired = samples.observations["achieved_goal"], samples.observations["desired_goal"]
+    assert th.equal(achieved, desired), "the goal of a transition is of its own episode"
+    lengths = np.unique(model.replay_buffer.ep_length)
+    assert set(lengths) - {0} == ({5, 10} if reset else {10})
 
 
 @kinds

@@ -13,6 +13,7 @@ import pytest
 import torch as th
 import toys
 from gymnasium import spaces
+from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from toys import Toy
 
@@ -249,6 +250,107 @@ def test_policy_round_trip(algorithm, action_space, policy, observation_space, p
             actions.append(each.predict(observation, deterministic=deterministic)[0])
         np.testing.assert_array_equal(*actions)
     assert type(algorithm(type(model.policy), env, policy_kwargs=policy_kwargs).policy) is type(model.policy)
+
+
+# ---------------------------------------------------------------------- another temperature, another class, another buffer
+
+
+KINDS = [(DiscreteSAC, spaces.Discrete(3)), (SoftQLearning, spaces.Discrete(3)), (S2AC, BOX), (SACNF, BOX)]
+NEW_TEMPERATURES = {0.05: 0.05, "auto_0.3": 0.3, "lin_0.4": 0.4 * 0.5, "auto": 1.0}
+
+
+@pytest.mark.parametrize("before", [0.7, "auto_0.6", "lin_0.5"])
+@pytest.mark.parametrize(("algorithm", "action_space"), [*KINDS, (SoftQLearning, BOX)], ids=str)
+def test_another_kind_of_temperature_on_loading(algorithm, action_space, before, tmp_path):
+    """What is missing starts anew; what was learned of the networks stays."""
+    model = toys.make_model(algorithm, action_space, ent_coef=before)
+    model._current_progress_remaining = 0.5
+    model.save(tmp_path / "model")
+    for after, value in NEW_TEMPERATURES.items():
+        if str(before).startswith("auto") and str(after).startswith("auto"):
+            value = float(model.log_ent_coef.detach().exp())  # what was learned, as with SB3's SAC
+        loaded = algorithm.load(tmp_path / "model", env=model.get_env(), ent_coef=after)
+        assert float(loaded.temperature.value) == pytest.approx(value, rel=1e-5)
+        if loaded.policy.acts_by_ent_coef:
+            assert float(loaded.policy.ent_coef) == pytest.approx(value, rel=1e-5)
+        assert all(map(th.equal, loaded.critic.state_dict().values(), model.critic.state_dict().values()))
+        assert (loaded.log_ent_coef is not None) == str(after).startswith("auto")
+        loaded.set_logger(model.logger)
+        loaded.replay_buffer = model.replay_buffer
+        loaded.train(2, 8)
+        loaded.save(tmp_path / "again")
+        assert float(algorithm.load(tmp_path / "again").temperature.value) == float(loaded.temperature.value)
+
+
+def test_another_kind_of_temperature_from_a_file_object(tmp_path):
+    model = toys.make_model(DiscreteSAC, spaces.Discrete(3), ent_coef="auto_0.6")
+    model.save(tmp_path / "model.zip")
+    with (tmp_path / "model.zip").open("rb") as file:
+        assert DiscreteSAC.load(file, ent_coef=0.1).ent_coef_tensor == pytest.approx(0.1)
+        assert DiscreteSAC.load(file).log_ent_coef == model.log_ent_coef
+    model.set_parameters(toys.make_model(DiscreteSAC, spaces.Discrete(3), ent_coef=0.2).get_parameters())
+
+
+@pytest.mark.parametrize(("before", "after"), [("auto_0.6", 0.02), (0.5, "auto_0.2"), ("lin_0.5", 0.1), (0.1, lambda _: 0.7)])
+def test_ent_coef_can_be_set(before, after):
+    """Also to another kind; the next gradient step does it."""
+    model = toys.make_model(DiscreteSAC, spaces.Discrete(3), ent_coef=before)
+    model.ent_coef = after
+    model.train(1, 8)
+    expected = 0.7 if callable(after) else float(str(after).removeprefix("auto_"))
+    assert float(model.temperature.value) == pytest.approx(expected, rel=1e-2)
+
+
+def test_another_class_is_refused(tmp_path):
+    sac = SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [4]})
+    models = {"SAC": sac, **{cls.__name__: toys.make_model(cls, space, steps=0) for cls, space in KINDS}}
+    for name, model in models.items():
+        model.save(tmp_path / name)
+    for algorithm, _ in KINDS:
+        for name in models.keys() - {algorithm.__name__}:
+            with pytest.raises(ValueError, match=f"{algorithm.__name__} can't have the policy of {name}, "):
+                algorithm.load(tmp_path / name)
+        algorithm.load(tmp_path / algorithm.__name__)
+
+    class Own(S2AC):
+        """A user's own class loads the files of the class that it is made from."""
+
+        policy_aliases = {"MlpPolicy": type("OwnPolicy", (s2ac.S2ACPolicy,), {})}  # noqa: RUF012
+
+    Own.load(tmp_path / "S2AC")
+
+
+def test_another_replay_buffer_is_refused(tmp_path):
+    def make(observation_space=None, action_space=BOX, n_envs=1):
+        return toys.make_model(S2AC, action_space, observation_space, n_envs=n_envs)
+
+    model = make()
+    own = model.replay_buffer
+    for name, other in {
+        "observation_space": make(spaces.Box(-1, 1, (5,))),
+        "action_space": make(action_space=spaces.Box(-2, 3, (1,))),
+        "n_envs": make(n_envs=2),
+    }.items():
+        other.save_replay_buffer(tmp_path / "buffer")
+        with pytest.raises(ValueError, match=f"`{name}`") as error:
+            model.load_replay_buffer(tmp_path / "buffer")
+        assert str(getattr(other, name)) in str(error.value) and str(getattr(model, name)) in str(error.value)
+        assert model.replay_buffer is own
+    make().save_replay_buffer(tmp_path / "buffer")
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer is not own
+
+
+def test_use_sde_in_policy_kwargs():
+    """SB3's SAC writes it into the dictionary that it is given."""
+    policy_kwargs = {"net_arch": [4]}
+    SAC("MlpPolicy", "Pendulum-v1", policy_kwargs=policy_kwargs, buffer_size=10)
+    assert policy_kwargs == {"net_arch": [4], "use_sde": False}
+    for algorithm, action_space in KINDS:
+        model = toys.make_model(algorithm, action_space, steps=0, policy_kwargs=policy_kwargs)
+        assert model.policy_kwargs["use_sde"] is False and len(model.policy.net_arch) == 1
+        with pytest.raises(ValueError, match=f"use_sde.* must be False, not True: {algorithm.__name__}"):
+            toys.make_model(algorithm, action_space, steps=0, policy_kwargs={"use_sde": True})
 
 
 # ---------------------------------------------------------------------- resuming

@@ -3,6 +3,7 @@
 import io
 import math
 import pathlib
+import warnings
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -12,10 +13,12 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
 from stable_baselines3.common.utils import get_parameters_by_name
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_maxent.common.checks import check_action_space, check_choice, check_number
 from sb3_maxent.common.compiled_step import CompiledStep
@@ -24,7 +27,8 @@ from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepH
 from sb3_maxent.common.matmul import FASTEST, MATMULS, ONEDNN, fastest_matmul, keeps_precision, matmul_by, product_sizes
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
-from sb3_maxent.common.temperature import Temperature
+from sb3_maxent.common.saved_files import algorithm_of, fits, without
+from sb3_maxent.common.temperature import LOGARITHM, NUMBER, OPTIMIZER, Temperature
 
 SelfMaxEntAlgorithm = TypeVar("SelfMaxEntAlgorithm", bound="MaxEntAlgorithm")
 
@@ -79,6 +83,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         matmul: str | None = None,
         **kwargs: Any,
     ):
+        self._check_policy_class(policy)
         super().__init__(policy, env, learning_rate, sde_support=False, support_multi_env=True, **kwargs)
         self.ent_coef = ent_coef
         self.target_entropy = target_entropy
@@ -133,6 +138,20 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
 
     # ------------------------------------------------------------------ setting up
 
+    @classmethod
+    def _check_policy_class(cls, policy: str | type[BasePolicy]) -> None:
+        """
+        :param policy: name or class of a policy, which may be that of a file
+        :raises ValueError: if it is another algorithm's
+        """
+        own = {*cls.policy_aliases.values()}
+        if isinstance(policy, type) and own and not any(fits(policy, each) for each in own):
+            names = ", ".join(sorted(each.__name__ for each in own))
+            raise ValueError(
+                f"{cls.__name__} can't have the policy of {algorithm_of(policy)}, {policy.__name__}: `policy` must be one of "
+                f"{names}, or made from one. A saved model is loaded by the class that saved it."
+            )
+
     def _check_parameters(self) -> None:
         """
         :raises ValueError: for the first parameter that is out of its range
@@ -160,9 +179,14 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
     def _setup_model(self) -> None:
         self._check_parameters()
         policy_kwargs, ours = self.policy_kwargs, self._policy_parameters()
+        if policy_kwargs.get("use_sde"):
+            raise ValueError(
+                f"`policy_kwargs['use_sde']` must be False, not True: {type(self).__name__} does not support gSDE"
+            )
         if twice := ", ".join(f"`{name}`" for name in policy_kwargs if name in ours):
             raise ValueError(f"`policy_kwargs` must not have {twice}: give it to {type(self).__name__} itself")
-        self.policy_kwargs = {**policy_kwargs, **ours}
+        # SB3's SAC writes `use_sde` into the dictionary that it is given
+        self.policy_kwargs = {name: value for name, value in {**policy_kwargs, **ours}.items() if name != "use_sde"}
         try:
             super()._setup_model()
         finally:
@@ -176,14 +200,18 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self.target_entropy = float(self.target_entropy)
         if isinstance(self.action_space, spaces.Box):  # that of the uniform policy is the largest
             check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
+        self._setup_temperature()
+        self._finite_guard = FiniteGuard(self)
+        self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
+
+    def _setup_temperature(self) -> None:
+        """Make the temperature that ``ent_coef`` says."""
         self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self.lr_schedule(1), self.device)
         self.ent_coef_bounds = self.temperature.bounds  # from a list, in yml and zip files
         if not self.temperature.is_learned and self.temperature.schedule is None:
             self.ent_coef = float(self.ent_coef)  # type: ignore[arg-type]  # a yml file makes a text of 1e-3
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
         self.temperature.tell(self.policy)
-        self._finite_guard = FiniteGuard(self)
-        self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
 
     # ------------------------------------------------------------------ training
 
@@ -197,6 +225,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             see :class:`~sb3_maxent.common.finite_guard.FiniteGuard`
         """
         self.policy.set_training_mode(True)
+        if not self.temperature.is_that_of(self.ent_coef):  # it was set to another kind
+            self._setup_temperature()
         optimizers = self._optimizers()
         self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
@@ -292,9 +322,13 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
     def _end_last_episodes(self) -> None:
         """
         Mark episodes that are cut off as truncated, so that no n-step return reaches into the next one;
-        SB3 does so when an environment ends an episode, but not when it is reset from outside.
+        SB3 does so when an environment ends an episode, but not when it is reset from outside. HER does the same for goals.
         """
         buffer = self.replay_buffer
+        if isinstance(buffer, HerReplayBuffer):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The last trajectory in the replay buffer will be truncated")
+                buffer.truncate_last_trajectory()
         if isinstance(buffer, NStepReplayBuffer) and buffer.size() > 0:
             last = buffer.pos - 1
             buffer.timeouts[last] = np.where(buffer.dones[last], buffer.timeouts[last], 1)
@@ -356,18 +390,72 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if seed != self.seed:
             self._rng_state = None
 
+    @classmethod
+    def load(  # type: ignore[override]
+        cls: type[SelfMaxEntAlgorithm],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfMaxEntAlgorithm:
+        """
+        Load a model, see :class:`stable_baselines3.common.base_class.BaseAlgorithm`. With an ``ent_coef`` of another kind (a
+        number for a learned temperature, or the other way round) the temperature starts anew.
+
+        :param path: path of the file, or a file object
+        :param env: environment to go on in, ``None`` for none
+        :param device: device on which the code should run
+        :param custom_objects: objects to put in the place of saved ones, by name
+        :param print_system_info: whether to print the system that saved the model, and this one
+        :param force_reset: whether the environment is reset before training goes on
+        :param kwargs: parameters to change
+        :return: the model
+        :raises ValueError: if another algorithm saved the file
+        """
+        if "ent_coef" in kwargs:
+            learns = Temperature.learns(kwargs["ent_coef"])
+            path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
+        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        model.temperature.tell(model.policy)
+        return model
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """
+        Load a replay buffer, see :class:`stable_baselines3.common.off_policy_algorithm.OffPolicyAlgorithm`.
+
+        :param path: path of the file, or a file object
+        :param truncate_last_traj: whether the last episode of a ``HerReplayBuffer`` ended there
+        :raises ValueError: if its spaces, or its number of environments, are not the model's; the model keeps its own then
+        """
+        before = self.replay_buffer
+        super().load_replay_buffer(path, truncate_last_traj)
+        for name in ("observation_space", "action_space", "n_envs"):
+            own, loaded = getattr(self, name), getattr(self.replay_buffer, name)
+            if own != loaded:
+                self.replay_buffer = before
+                raise ValueError(f"The replay buffer in {path} has `{name}` {loaded}, the model has {own}")
+
     def set_parameters(
         self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
     ) -> None:
         """
         Load parameters from a file or a dictionary, see :class:`stable_baselines3.common.base_class.BaseAlgorithm`.
-        A fixed temperature stays the model's own, also where ``load(path, ent_coef=...)`` changes it.
+        A fixed temperature stays the model's own, also where ``load(path, ent_coef=...)`` changes it, and so does a learned
+        one where the parameters are those of a model with a fixed one.
 
         :param load_path_or_dict: location of the saved data, or what ``get_parameters()`` returned
         :param exact_match: whether all parameters must be there
         :param device: device on which the code should run
         """
-        super().set_parameters(load_path_or_dict, exact_match, device)
+        given = load_path_or_dict
+        params: dict[str, Any] = dict(given if isinstance(given, dict) else load_from_zip_file(given, device=device)[1])
+        saved = params.pop(OPTIMIZER, None)
+        if self.temperature.optimizer is not None:  # its own, where a temperature of another kind was saved
+            params[OPTIMIZER] = self.temperature.optimizer.state_dict() if saved is None else saved
+        super().set_parameters(params, exact_match, device)
         if not self.temperature.is_learned and self.temperature.schedule is None:
             self.temperature.follow(self.ent_coef, self._current_progress_remaining)
             self.temperature.tell(self.policy)

@@ -10,6 +10,8 @@ from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.policies import MaxEntPolicy
 
+# Names by which it is saved: as SAC does
+OPTIMIZER, LOGARITHM, NUMBER = "ent_coef_optimizer", "log_ent_coef", "ent_coef_tensor"
 EXPECTED = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'auto' or 'auto_X'"
 
 
@@ -32,6 +34,7 @@ class Temperature:
         learning_rate: float,
         device: th.device,
     ):
+        self.setting = ent_coef
         self.bounds = None if bounds is None else self._check_bounds(bounds)
         # The logarithm of a learned temperature, or the temperature itself: SB3 restores either in place on loading
         self.log_ent_coef: th.Tensor | None = None
@@ -74,6 +77,23 @@ class Temperature:
         check_number("ent_coef_bounds[0]", lowest, 0)
         check_number("ent_coef_bounds[1]", highest, lowest)
         return lowest, highest
+
+    @staticmethod
+    def learns(ent_coef: str | float | Schedule) -> bool:
+        """
+        :param ent_coef: the temperature, as the algorithms' parameter ``ent_coef``
+        :return: whether that is a learned temperature
+        """
+        return isinstance(ent_coef, str) and ent_coef.startswith("auto")
+
+    def is_that_of(self, ent_coef: str | float | Schedule) -> bool:
+        """
+        :param ent_coef: the temperature, as the algorithms' parameter ``ent_coef``
+        :return: whether this object can follow it: it is what the object was made of, or both are numbers
+        """
+        if self.is_learned or self.schedule is not None:
+            return ent_coef == self.setting
+        return not callable(ent_coef) and not (isinstance(ent_coef, str) and ent_coef.startswith(("auto", "lin")))
 
     @property
     def is_learned(self) -> bool:
@@ -137,4 +157,4 @@ class Temperature:
         """
         :return: what is saved of it beside the policy: names of state dicts and of tensors, as attributes of the algorithm
         """
-        return (["ent_coef_optimizer"], ["log_ent_coef"]) if self.is_learned else ([], ["ent_coef_tensor"])
+        return ([OPTIMIZER], [LOGARITHM]) if self.is_learned else ([], [NUMBER])

@@ -17,7 +17,7 @@ ActType = TypeVar("ActType")
 class SceneEnv(gym.Env[ObsType, ActType]):
     """
     An environment that draws a square scene: what never changes once, the rest on top of it in every frame.
-    Needs matplotlib (which Stable-Baselines3 installs) at the first frame, without pyplot and its global state.
+    Needs matplotlib at the first frame, without pyplot and its global state.
 
     :param render_mode: ``"rgb_array"``: :meth:`render` returns a uint8 array (400, 400, 3); ``None``: it returns nothing
     """
@@ -40,6 +40,7 @@ class SceneEnv(gym.Env[ObsType, ActType]):
         """
         :return: the scene with the current episode so far: uint8 (400, 400, 3), or ``None`` without a ``render_mode``
         :raises ResetNeeded: before the first :meth:`reset`
+        :raises ImportError: without matplotlib
         """
         if self.render_mode is None:
             gym.logger.warn("render() does nothing without render_mode='rgb_array', an argument of gymnasium.make")
@@ -47,8 +48,11 @@ class SceneEnv(gym.Env[ObsType, ActType]):
         if not self._has_reset:
             raise ResetNeeded("Call reset() before render()")
         if self._axes is None:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
+            try:
+                from matplotlib.backends.backend_agg import FigureCanvasAgg
+                from matplotlib.figure import Figure
+            except ImportError as error:
+                raise ImportError(f'render() needs matplotlib: pip install "sb3_maxent[figures]" ({error})') from error
 
             canvas = FigureCanvasAgg(Figure(figsize=(4, 4), dpi=100))
             self._axes = canvas.figure.add_axes((0.13, 0.07, 0.83, 0.9))

@@ -202,13 +202,16 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
             default = defaults[name].default
             if getattr(self, name) != default:
                 raise ValueError(f"`{name}` must be {default!r} for {self.action_space}, not {getattr(self, name)!r}")
-        if is_box:
-            self._check_density()
-        else:
+        if not is_box:
             check_number("target_entropy", self.target_entropy, 0, self.critic.heads.max_entropy)
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
         )
+
+    def _setup_temperature(self) -> None:
+        super()._setup_temperature()
+        if self.policy.actor is not None:
+            self._check_density()
 
     def _default_target_entropy(self) -> float:
         if self.policy.actor is None:
