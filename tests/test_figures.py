@@ -1,6 +1,9 @@
 """Measures and figures of policies: what is measured and drawn is what the model and the environment say."""
 
+import importlib
 import math
+import re
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -388,3 +391,17 @@ def test_the_library_leaves_pyplot_alone():
     for module in (figures, measures):
         source = Path(module.__file__).read_text()
         assert "pyplot" not in source and "matplotlib.use" not in source
+
+
+@pytest.mark.parametrize("module", ["matplotlib.figure", "pandas"])
+def test_without_the_extra(module, monkeypatch):
+    """Figures and drawn environments name the extra that they need."""
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "sb3_maxent.figures")
+    with pytest.raises(ImportError, match=re.escape('pip install "sb3_maxent[figures]"')):
+        importlib.import_module("sb3_maxent.figures")
+    if module == "matplotlib.figure":
+        env = gym.make("MultiGoal-v0", render_mode="rgb_array")
+        env.reset(seed=0)
+        with pytest.raises(ImportError, match=re.escape('pip install "sb3_maxent[figures]"')):
+            env.render()

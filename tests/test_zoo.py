@@ -290,6 +290,13 @@ def test_kernel_bandwidth_of_the_sampler(study, algo, low, high):
     assert {"median", "mean"} < set(values) and low <= min(numbers) < (low * high) ** 0.5 < max(numbers) <= high
 
 
+@pytest.mark.parametrize("n_timesteps", [20, 3000, 10**6])
+def test_a_trial_learns_for_most_of_its_steps(study, n_timesteps):
+    study.set_user_attr("n_timesteps", n_timesteps)  # as the zoo's command does
+    values = [sample(study, "discretesac", gym.make("CartPole-v1"))[1]["learning_starts"] for _ in range(40)]
+    assert 1 <= min(values) and max(values) <= min(n_timesteps // 10, 10_000)
+
+
 @pytest.mark.parametrize("algo", zoo.ALGORITHMS)
 def test_sampler_with_dictionary_observations(study, algo):
     study.set_user_attr("policy", "MultiInputPolicy")  # as rl_zoo3 does
@@ -437,6 +444,7 @@ def test_optimize(tmp_path, algo, env_id, own):
     trials = list(csv.DictReader(report.open()))
     assert [trial["state"] for trial in trials] == ["COMPLETE", "COMPLETE"]
     assert all(trial["value"] for trial in trials)
+    assert all(int(trial["params_learning_starts"]) <= 400 // 10 for trial in trials)
 
     (config,) = (tmp_path / "logs" / algo).glob(f"{env_id}_*/{env_id}/config.yml")
     hyperparams = dict(yaml.unsafe_load(config.read_text()))

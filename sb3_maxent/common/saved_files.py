@@ -32,7 +32,11 @@ def fits(policy_class: type[BasePolicy], own: type[BasePolicy]) -> bool:
     :param own: a policy class of an algorithm
     :return: whether the policy may be one of the algorithm's: it is made from the algorithm's own, or the other way round
     """
-    return issubclass(policy_class, own) or issubclass(own, policy_class)
+
+    def name(each: type) -> tuple[str, str]:  # a class of __main__ is saved by value: what is loaded is a copy
+        return each.__module__, each.__qualname__
+
+    return name(own) in map(name, policy_class.__mro__) or name(policy_class) in map(name, own.__mro__)
 
 
 def without(path: File, variables: Iterable[str], optimizer: str | None) -> File:

@@ -120,6 +120,7 @@ def register() -> None:
         # rl_zoo3 only looks into its own folders when there is no `-conf`
         folders = [folder / "hyperparams" for folder in list(Path(exp_manager.__file__).parents)[:2]]
         manager.read_hyperparameters = _reading_our_files(manager.read_hyperparameters, folders)
+        manager.objective = _telling_the_steps(manager.objective)
 
 
 def _reading_our_files(read_hyperparameters: Callable[[Any], Any], folders: list[Path]) -> Callable[[Any], Any]:
@@ -158,6 +159,21 @@ def _reading_our_files(read_hyperparameters: Callable[[Any], Any], folders: list
             ) from error
 
     wrapped.knows_sb3_maxent = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _telling_the_steps(objective: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
+    """
+    :param objective: the method of ``ExperimentManager`` that makes a trial of ``-optimize``
+    :return: the method; the study then knows how long a trial trains, which rl_zoo3 tells no sampler
+    """
+
+    @functools.wraps(objective)
+    def wrapped(self: Any, trial: Any) -> float:
+        if trial.study.user_attrs.get(search_spaces.N_TIMESTEPS) != self.n_timesteps:
+            trial.study.set_user_attr(search_spaces.N_TIMESTEPS, self.n_timesteps)
+        return objective(self, trial)
+
     return wrapped
 
 

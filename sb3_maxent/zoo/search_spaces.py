@@ -7,6 +7,8 @@ from torch import nn
 if TYPE_CHECKING:
     import optuna
 
+# Attribute of a study: steps of a trial's training
+N_TIMESTEPS = "n_timesteps"
 NET_ARCHS = {"small": [64, 64], "medium": [256, 256], "deep": [256, 256, 256], "wide": [512, 512]}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
 
@@ -39,7 +41,9 @@ def _sample_params(trial: "optuna.Trial", additional_args: dict[str, Any], param
         params["goal_selection_strategy"] = trial.suggest_categorical("goal_selection_strategy", strategies)
     else:
         # Not with HER, which can't learn before the end of the first episode
-        params["learning_starts"] = trial.suggest_int("learning_starts", 100, 10_000, log=True)
+        # At most a tenth of the training: a trial that only collects says nothing
+        most = min(max(trial.study.user_attrs.get(N_TIMESTEPS, 100_000) // 10, 1), 10_000)
+        params["learning_starts"] = trial.suggest_int("learning_starts", min(100, most), most, log=True)
         # SB3 refuses n-step returns for dictionary observations. The study's attributes are the only place
         # where rl_zoo3 shows a sampler the untuned hyperparameters.
         if trial.study.user_attrs.get("policy") != "MultiInputPolicy":
