@@ -415,10 +415,12 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         :return: the model
         :raises ValueError: if another algorithm saved the file
         """
-        if "ent_coef" in kwargs:
-            learns = Temperature.learns(kwargs["ent_coef"])
-            path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
-        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        load = super().load
+        if "ent_coef" not in kwargs:
+            return load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        learns = Temperature.learns(kwargs["ent_coef"])
+        path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
+        model = load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         model.temperature.tell(model.policy)
         return model
 

@@ -33,9 +33,11 @@ def fits(policy_class: type[BasePolicy], own: type[BasePolicy]) -> bool:
     :return: whether the policy may be one of the algorithm's: it is made from the algorithm's own, or the other way round
     """
 
-    def name(each: type) -> tuple[str, str]:  # a class of __main__ is saved by value: what is loaded is a copy
+    def name(each: type) -> tuple[str, str]:  # a class that was saved by value is loaded as a copy
         return each.__module__, each.__qualname__
 
+    if policy_class.__module__ == "__main__":  # of a script, which may be imported under another name now
+        return True
     return name(own) in map(name, policy_class.__mro__) or name(policy_class) in map(name, own.__mro__)
 
 
