@@ -12,20 +12,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
 from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.vec_env import VecNormalize
-from toys import SMALL, BatchNormExtractor, Toy, make_model
+from toys import KINDS, SMALL, BatchNormExtractor, Toy, make_model
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.common.observations import preprocess, recipe_of
 
-KINDS = [
-    (DiscreteSAC, spaces.Discrete(4, start=-2)),
-    (DiscreteSAC, spaces.MultiDiscrete([3, 2])),
-    (SoftQLearning, spaces.Box(-2, 3, (2,))),
-    (SoftQLearning, spaces.Discrete(4, start=-2)),
-    (SoftQLearning, spaces.MultiDiscrete([3, 2], start=[1, -1])),
-    (S2AC, spaces.Box(-2, 3, (2,))),
-    (SACNF, spaces.Box(-2, 3, (2,))),
-]
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=lambda value: getattr(value, "__name__", str(value)))
 
 

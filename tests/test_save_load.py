@@ -15,7 +15,7 @@ import toys
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
-from toys import Toy
+from toys import KINDS, Toy
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, sacnf, soft_q_learning
 
@@ -255,12 +255,11 @@ def test_policy_round_trip(algorithm, action_space, policy, observation_space, p
 # ---------------------------------------------------------------------- another temperature, another class, another buffer
 
 
-KINDS = [(DiscreteSAC, spaces.Discrete(3)), (SoftQLearning, spaces.Discrete(3)), (S2AC, BOX), (SACNF, BOX)]
 NEW_TEMPERATURES = {0.05: 0.05, "auto_0.3": 0.3, "lin_0.4": 0.4 * 0.5, "auto": 1.0}
 
 
 @pytest.mark.parametrize("before", [0.7, "auto_0.6", "lin_0.5"])
-@pytest.mark.parametrize(("algorithm", "action_space"), [*KINDS, (SoftQLearning, BOX)], ids=str)
+@pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=str)
 def test_another_kind_of_temperature_on_loading(algorithm, action_space, before, tmp_path):
     """What is missing starts anew; what was learned of the networks stays."""
     model = toys.make_model(algorithm, action_space, ent_coef=before)

@@ -9,7 +9,15 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_maxent.common.gradient_step import GradientStep
+from sb3_maxent.zoo import ALGORITHMS
 
+# An action space of each kind that an algorithm of the registry takes
+ACTION_SPACES = {
+    spaces.Box: spaces.Box(-2, 3, (2,)),
+    spaces.Discrete: spaces.Discrete(4, start=-2),
+    spaces.MultiDiscrete: spaces.MultiDiscrete([3, 2], start=[1, -1]),
+}
+KINDS = [(entry.algorithm, ACTION_SPACES[kind]) for entry in ALGORITHMS.values() for kind in entry.action_spaces]
 SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}
 
 
