@@ -6,11 +6,10 @@ at ten equal intervals. Finished runs are appended to the CSV as they come, and 
 
     python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
     python benchmarks/learning.py --report
-    python benchmarks/learning.py --csv benchmarks/s2ac.csv --env Hopper-v5 HalfCheetah-v5 --figure curves.png
+    python benchmarks/learning.py --csv benchmarks/data/s2ac.csv --env Hopper-v5 HalfCheetah-v5 --figure curves.png
 """
 
 import argparse
-import csv
 import itertools
 import os
 import subprocess
@@ -22,10 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from tables import DATA, read, write
 
 from sb3_maxent.compare.report import draw_learning_curves
 from sb3_maxent.compare.results import Result
@@ -49,24 +48,6 @@ COLUMNS = [
 ]
 VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("sb3_maxent", "stable_baselines3", "torch", "gymnasium"))
 SOLVED = {"CartPole-v1": 475.0, "Acrobot-v1": -85.0, "LunarLander-v3": 200.0, "MountainCar-v0": -110.0, "Pendulum-v1": -200.0}
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """Rows of the CSV, none if there is no file yet."""
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, columns: list[str], rows: list[dict[str, Any]], append: bool = False) -> None:
-    """Write a CSV, or append to what it holds."""
-    new = not append or not path.exists()
-    with path.open("w" if new else "a", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 def last_ent_coef(algo: str, path: Path) -> str:
@@ -214,7 +195,7 @@ def add_arguments(parser: argparse.ArgumentParser, algorithms: list[str], steps:
     parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. learning_rate:0.01)")
     parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name(csv_name))
+    parser.add_argument("--csv", type=Path, default=DATA / csv_name)
     parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, train nothing")
 
 

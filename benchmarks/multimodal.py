@@ -23,11 +23,12 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch as th
-from learning import VERSIONS, add_arguments, read, run_missing, zoo_train
+from learning import VERSIONS, add_arguments, run_missing, zoo_train
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from tables import read
 
 from sb3_maxent.reference import histogram_kl
 from sb3_maxent.zoo import ALGORITHMS

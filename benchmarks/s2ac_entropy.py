@@ -2,7 +2,7 @@
 The entropy that S2AC estimates, with its defaults (10 particles, 3 steps from N(0, 0.5^2)), beside that which its particles
 really have (nearest neighbours over many states), for known energies in 1 to 17 dimensions. All over unbounded actions u::
 
-    python benchmarks/s2ac_entropy.py --csv benchmarks/s2ac_entropy.csv
+    python benchmarks/s2ac_entropy.py --csv benchmarks/data/s2ac_entropy.csv
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch as th
 from entropy import nearest_neighbour_entropy
-from learning import write
+from tables import write
 
 from sb3_maxent.functional import log_det_tanh
 from sb3_maxent.s2ac import SteinSampler, Target

@@ -3,7 +3,7 @@ SoftQLearning's sampling network on the exact energy of MixtureBandit-v0: no cri
 
 What limits the policy: the linear path of the sampler, the bandwidth of the kernel, the number of particles::
 
-    python benchmarks/sampler.py --csv benchmarks/sampler.csv
+    python benchmarks/sampler.py --csv benchmarks/data/sampler.csv
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import gymnasium as gym
 import torch as th
-from learning import write
 from multimodal import TASKS, measure_bandit
+from tables import write
 
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv

@@ -14,9 +14,9 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from entropy import nearest_neighbour_entropy
-from learning import write
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from tables import write
 
 from sb3_maxent import S2AC
 from sb3_maxent.functional import log_det_tanh
