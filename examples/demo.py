@@ -16,7 +16,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_maxent import S2AC
-from sb3_maxent.figures import multigoal_figure
+from sb3_maxent.figures import multigoal_figure, trajectories_figure
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q, play
 
 ALGORITHMS = {"S2AC": S2AC, "SAC": SAC}
@@ -55,4 +55,5 @@ for name, model in models.items():
         print(f"{name:37s} | {place:14s} | {entropy_of_actions(model, state):14.2f} | {entropy_of_q(model, state):.2f}")
 
 multigoal_figure(models, env).savefig("demo/multigoal.png", dpi=80, bbox_inches="tight")
-print("\nSaved demo/multigoal.png\nModels: demo/logs")
+trajectories_figure(models, env).savefig("demo/goals.svg")
+print("\nSaved demo/multigoal.png and demo/goals.svg\nModels: demo/logs")

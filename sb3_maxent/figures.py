@@ -199,6 +199,28 @@ def multigoal_figure(models: Mapping[str, PolicyPredictor], env: gym.Env) -> Fig
     return figure
 
 
+def trajectories_figure(models: Mapping[str, PolicyPredictor], env: gym.Env, n_episodes: int = 40) -> Figure:
+    """
+    Trajectories of several models side by side, and how many of the goals each reaches.
+
+    :param models: by their names
+    :param env: see :func:`draw_trajectories`
+    :param n_episodes: number of episodes of each model; they have the seeds 0, 1, 2, ...
+    :return: the figure, a panel for each model
+    :raises ValueError: without a model, or for another environment
+    """
+    _check_models(models)
+    n_goals = len(_scene(env).goals)
+    figure = Figure(figsize=(3.6 * len(models), 3.9), layout="constrained")
+    panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    for (name, model), axes in zip(models.items(), panels, strict=True):
+        episodes = draw_trajectories(model, axes, env, n_episodes)
+        reached = {episode.info["goal"] for episode in episodes if episode.info["is_success"]}
+        axes.set(title=f"{name}: {len(reached)} of {n_goals} goals", xlabel="x")
+    panels[0].set_ylabel("y")
+    return figure
+
+
 # ---------------------------------------------------------------------- training
 
 

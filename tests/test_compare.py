@@ -228,15 +228,29 @@ def test_what_is_passed_to_the_training(fakes):
     own, for_all = Path("own.yml"), Path("all.yml")
     own.write_text("tau: 1")
     for_all.write_text("gamma: 0.5")
-    assert compare("-conf", "sac=own.yml", "all.yml", "--hyperparams", "buffer_size:7", "sac=a:dict(b=1)", "a:2") == 0
+    assert (
+        compare(
+            "-conf",
+            "sac=own.yml",
+            "all.yml",
+            "--hyperparams",
+            "buffer_size:7",
+            "sac=replay_buffer_kwargs:dict(b=1)",
+            "gamma:0.2",
+        )
+        == 0
+    )
     s2ac, sac = (" ".join(start["arguments"]) for start in fakes.started())
     copies = Path("runs/c/conf").resolve()
     (of_s2ac,), (of_sac,) = copies.glob("s2ac_*.yml"), copies.glob("sac_*.yml")
-    assert f"--conf-file {of_s2ac} --hyperparams buffer_size:7 a:2" in s2ac
-    assert f"--conf-file {of_sac} --hyperparams buffer_size:7 a:2 a:dict(b=1)" in sac  # rl_zoo3 takes the last
+    assert f"--conf-file {of_s2ac} --hyperparams buffer_size:7 gamma:0.2" in s2ac
+    assert (
+        f"--conf-file {of_sac} --hyperparams buffer_size:7 gamma:0.2 replay_buffer_kwargs:dict(b=1)" in sac
+    )  # rl_zoo3 takes the last
     assert of_s2ac.read_text() == for_all.read_text() and of_sac.read_text() == own.read_text()
     hyperparams = json.loads(Path("runs/c/sac/Pendulum-v1_1/run.json").read_text())["hyperparams"]
-    assert hyperparams == {"policy": "MlpPolicy", "learning_rate": 0.001, "tau": 1.0, "buffer_size": 7, "a": "dict(b=1)"}
+    last = {"gamma": 0.2, "replay_buffer_kwargs": "dict(b=1)"}
+    assert hyperparams == {"policy": "MlpPolicy", "learning_rate": 0.001, "tau": 1.0, "buffer_size": 7, **last}
     for expected in (
         "train --algo s2ac --env Pendulum-v1 --seed 0 --n-timesteps 10 --eval-freq 1 --eval-episodes 3",
         "--num-threads 1",
@@ -477,6 +491,12 @@ BAD = {
     "actions": ("--algos", ["dqn"], r"dqn on Pendulum-v1: its actions are Box(.*), but dqn needs Discrete"),
     "discrete actions": ("--envs", ["CartPole-v1"], r"sac on CartPole-v1: its actions are Discrete(.*), but sac needs Box"),
     "no hyperparameters": ("--algos", ["tqc"], "tqc on Pendulum-v1: Hyperparameters not found"),
+    "name": ("--hyperparams", ["n_partikles:8"], "^python.*\n  s2ac: there is no hyperparameter 'n_partikles', did you mean"),
+    "name of the policy": (
+        "--hyperparams",
+        ["s2ac=policy_kwargs:dict(net_arhc=[8])"],
+        "error: s2ac: there is no key of `policy_kwargs` 'net_arhc', did you mean 'net_arch'",
+    ),
     "seeds": ("--seeds", ["0"], "--seeds must be at least 1, not 0"),
     "first seed": ("--first-seed", ["-1"], "--first-seed must be at least 0, not -1"),
     "steps": ("-n", ["0"], "--n-timesteps must be at least 1, not 0"),
@@ -546,10 +566,18 @@ def test_arguments(capsys, arguments, message):
 def test_no_path_of_this_machine_in_the_settings(fakes):
     Path("own.yml").write_text("tau: 0.5")
     own = Path("own.yml").resolve()
-    words = ["-conf", f"sac={own}", "--hyperparams", f"sac=a:dict(b='{own}')", "c:1/2"]
+    words = ["-conf", f"sac={own}", "--hyperparams", f"sac=replay_buffer_kwargs:dict(b='{own}')", "gamma:1/2"]
     assert compare(*words, folder=Path("runs/c").resolve()) == 0
     words = shlex.split(json.loads(Path("runs/c/settings.json").read_text())["command"])
-    assert words[-7:] == ["-f", "c", "-conf", "sac=own.yml", "--hyperparams", "sac=a:dict(b='own.yml')", "c:1/2"]
+    assert words[-7:] == [
+        "-f",
+        "c",
+        "-conf",
+        "sac=own.yml",
+        "--hyperparams",
+        "sac=replay_buffer_kwargs:dict(b='own.yml')",
+        "gamma:1/2",
+    ]
 
 
 def test_a_record_that_cannot_be_read(fakes, capsys):

@@ -252,7 +252,7 @@ def test_nothing_in_the_tables_is_stale():
         assert any(program in command for command in COMMANDS), program
     for name in NEEDS:
         assert any(name in command for command in COMMANDS), name
-    assert COMMANDS[0] == "make demo", "a command with a comment behind it is read without it"
+    assert "make demo" in COMMANDS, "a command with a comment behind it is read without it"
 
 
 # ---------------------------------------------------------------------- links

@@ -31,7 +31,7 @@ COMMANDS = [
         "resume_training.zip resume_training_buffer.pkl",
         "loaded: 520 steps, 520 transitions in the replay buffer\nafter: 1040 steps, return ",
     ),
-    ("demo.py 2100", "demo/multigoal.png", "Saved demo/multigoal.png"),
+    ("demo.py 2100", "demo/multigoal.png demo/goals.svg", "Saved demo/multigoal.png"),
     ("optimise.py --trials 1 --steps 60", "optimise/study.log", "Best of all trials: 0, with a mean return of "),
 ]
 WITH_ZOO = ("demo.py", "optimise.py")

@@ -292,6 +292,22 @@ def test_multigoal_figure(models):
         assert len(first.collections) == (name != "PPO") and len(first.get_lines()) == 1
 
 
+def test_trajectories_figure(models):
+    env = gym.make("MultiGoal-v0", max_episode_steps=3)
+    figure = figures.trajectories_figure(models, env, n_episodes=2)
+    assert [axes.get_title() for axes in figure.axes] == [f"{name}: 0 of 4 goals" for name in models]
+    assert all(axes.get_xlabel() == "x" for axes in figure.axes) and figure.axes[0].get_ylabel() == "y"
+
+
+def test_trajectories_figure_counts_goals():
+    class ToTheRight:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.array([1.0, 0.0], dtype=np.float32), None
+
+    figure = figures.trajectories_figure({"right": ToTheRight()}, gym.make("MultiGoal-v0"), n_episodes=3)
+    assert figure.axes[0].get_title() == "right: 1 of 4 goals"
+
+
 # ---------------------------------------------------------------------- entropy over training
 
 

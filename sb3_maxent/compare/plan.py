@@ -111,14 +111,20 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
     overrides, override_problems = _overrides(arguments, known)
     problems += [*conf_problems, *override_problems]
 
+    problems += filter(None, map(zoo.missing_extra, arguments.algos))
+
     hyperparams: dict[tuple[str, str], dict[str, Any]] = {}
     for env in (env for env in arguments.envs if env in gym.registry):
-        for algo in (algo for algo in arguments.algos if algo in known):
+        for algo in (algo for algo in arguments.algos if algo in known and not _is_missing(conf.get(algo))):
             try:
                 hyperparams[algo, env] = _hyperparams(algo, env, conf.get(algo), overrides[algo])
             except Exception as error:  # the file may be Python
                 file = f", {conf[algo]}" if algo in conf else ""
                 problems.append(f"{algo} on {env}{file}: {error if isinstance(error, ValueError) else repr(error)}")
+                continue
+            unknown = zoo.unknown_hyperparams(algo, hyperparams[algo, env])
+            # Once, where it is the same for all environments
+            problems += [line for line in (f"{algo}: {each}" for each in unknown) if line not in problems]
         problems += _unfit_actions(env, {algo: values for (algo, id), values in hyperparams.items() if id == env})
     if problems:
         raise ValueError("\n".join(problems))
@@ -171,7 +177,7 @@ def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[di
             algo, file = "", item
         if algo and algo not in arguments.algos:
             problems.append(f"-conf {item}: {_not_compared(algo, arguments, known)}")
-        if Path(file).suffix in (".yml", ".yaml", ".py") and not Path(file).is_file():
+        if _is_missing(file):
             problems.append(f"-conf {item}: there is no file {file}")
         if algo in of_algo or (not algo and for_all):
             problems.append(f"-conf {item}: there is another file for {algo or 'all algorithms'}")
@@ -180,6 +186,11 @@ def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[di
         else:
             for_all = file
     return {**(dict.fromkeys(arguments.algos, for_all) if for_all else {}), **of_algo}, problems
+
+
+def _is_missing(file: str | None) -> bool:
+    """Whether it names a file, and no module, that is not there"""
+    return file is not None and Path(file).suffix in (".yml", ".yaml", ".py") and not Path(file).is_file()
 
 
 def _overrides(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dict[str, list[re.Match[str]]], list[str]]:

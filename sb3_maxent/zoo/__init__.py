@@ -12,8 +12,10 @@ from sb3_maxent.zoo.registry import (
     algorithms,
     did_you_mean,
     hyperparams_file,
+    missing_extra,
     read_hyperparams,
     register,
+    unknown_hyperparams,
 )
 from sb3_maxent.zoo.search_spaces import ACTIVATIONS, NET_ARCHS, convert_params
 
@@ -32,7 +34,9 @@ __all__ = [
     "hyperparams_file",
     "load_agent",
     "main",
+    "missing_extra",
     "read_hyperparams",
     "register",
     "trained_agents",
+    "unknown_hyperparams",
 ]

@@ -6,11 +6,14 @@ zoo's commands, ``compare``, ``robustness``, the tests, and the tables of the do
 """
 
 import argparse
+import ast
 import contextlib
 import difflib
 import functools
+import importlib.util
+import inspect
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,6 +225,82 @@ def read_hyperparams(algo: str, env_id: str, conf: str | Path | None = None) -> 
     manager = ExperimentManager(argparse.Namespace(), algo, env_id, log_folder="", config=None if conf is None else str(conf))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints them
         return manager.read_hyperparameters()[0]
+
+
+# What rl_zoo3 takes from a hyperparameter file for itself, beside the constructor's parameters
+ZOO_HYPERPARAMS = (
+    "callback",
+    "env_kwargs",
+    "env_wrapper",
+    "frame_stack",
+    "monitor_kwargs",
+    "n_envs",
+    "n_timesteps",
+    "noise_std",
+    "noise_type",
+    "normalize",
+    "vec_env_wrapper",
+)
+
+
+def unknown_hyperparams(algo: str, hyperparams: Mapping[str, Any]) -> list[str]:
+    """
+    :param algo: zoo key
+    :param hyperparams: names and values, as in a hyperparameter file
+    :return: a message for each name that neither rl_zoo3 nor the algorithm knows, and for each key of ``policy_kwargs`` that
+        the policy does not know
+    """
+    register()
+    from rl_zoo3 import ALGOS
+
+    algorithm = ALGOS[algo]
+    problems = _unknown("hyperparameter", hyperparams, [*_parameters_of(algorithm), *ZOO_HYPERPARAMS])
+    policy = algorithm.policy_aliases.get(str(hyperparams.get("policy")))
+    if policy is not None:
+        names = _keys_of(hyperparams.get("policy_kwargs", {}))
+        problems += _unknown("key of `policy_kwargs`", names, _parameters_of(policy))
+    return problems
+
+
+def _unknown(kind: str, names: Iterable[str], known: list[str]) -> list[str]:
+    return [f"there is no {kind} {name!r}{did_you_mean(name, known)}" for name in names if name not in known]
+
+
+def _parameters_of(cls: type) -> list[str]:
+    """Names of the parameters of a constructor, and of those that it hands the rest of its arguments to"""
+    names: list[str] = []
+    for each in cls.__mro__:
+        parameters = inspect.signature(each.__init__).parameters.values()  # type: ignore[misc]
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _keys_of(value: Any) -> list[str]:
+    """Keys of a dictionary, or of the Python expression of one, as in hyperparameter files; none where it is another"""
+    if isinstance(value, Mapping):
+        return list(value)
+    try:
+        expression = ast.parse(str(value), mode="eval").body
+    except SyntaxError:
+        return []
+    if isinstance(expression, ast.Call) and getattr(expression.func, "id", "") == "dict":
+        return [keyword.arg for keyword in expression.keywords if keyword.arg is not None]
+    if isinstance(expression, ast.Dict):
+        return [key.value for key in expression.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return []
+
+
+def missing_extra(algo: str) -> str:
+    """
+    :param algo: zoo key
+    :return: what has to be installed for the algorithm, empty where all is there
+    """
+    entry = ALGORITHMS.get(algo)
+    if entry is None or entry.module is None or importlib.util.find_spec(entry.module) is not None:
+        return ""
+    return f'{algo} needs {entry.module}: pip install "sb3_maxent[{entry.extra}]"'
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
