@@ -149,7 +149,7 @@ def run(name: str, mode: str, total: int) -> list[dict[str, Any]]:
     """
     command = [sys.executable, __file__, "--one", name, mode, "--steps", str(total)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
     if process.returncode != 0:
         raise RuntimeError(f"{name}, {mode}: exit status {process.returncode}\n{process.stderr[-3000:]}")
     return read(process.stdout.splitlines())
