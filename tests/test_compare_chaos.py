@@ -115,7 +115,7 @@ def run_under(action, cluster, capsys):
 
 @pytest.mark.slow
 def test_workers_and_the_scheduler_are_killed(fakes, tmp_path, capsys, monkeypatch):  # noqa: F811
-    seed = os.getpid()
+    seed = os.getpid()  # told, so that the same choices can be made again
     with capsys.disabled():
         print(f"chance by seed {seed}")
     chance = random.Random(seed)
