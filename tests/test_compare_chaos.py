@@ -1,4 +1,4 @@
-"""A comparison on a cluster whose workers are killed at random, and its scheduler once: no run is lost, and none is made twice."""
+"""A comparison on a cluster whose workers are killed at random, and its scheduler once: no run is lost, none is made twice."""
 
 import concurrent.futures
 import json
@@ -83,15 +83,15 @@ def test_a_future_that_is_never_done(fakes, capsys, monkeypatch):  # noqa: F811
 class Chaos:
     """Kills workers of a cluster at random moments, each time one that is there, and starts others in their place."""
 
-    def __init__(self, fakes, cluster, chance):
-        self.fakes, self.cluster, self.chance = fakes, cluster, chance
+    def __init__(self, started, cluster, chance):
+        self.started, self.cluster, self.chance = started, cluster, chance
         self.workers = [cluster.start_worker(), cluster.start_worker()]
         self.kills = 0
 
     def kill_workers(self, n):
         for _ in range(n):
-            before = len(self.fakes.started())
-            until(lambda before=before: len(self.fakes.started()) > before + self.chance.randrange(3), seconds=120)
+            before = len(self.started())
+            until(lambda before=before: len(self.started()) > before + self.chance.randrange(3), seconds=120)
             time.sleep(self.chance.uniform(0, 0.5))  # anywhere in a run, or between two
             place = self.chance.randrange(len(self.workers))
             self.workers[place].kill()
@@ -99,8 +99,8 @@ class Chaos:
             self.kills += 1
 
     def kill_the_scheduler(self):
-        before = len(self.fakes.started())
-        until(lambda: len(self.fakes.started()) > before, seconds=120)
+        before = len(self.started())
+        until(lambda: len(self.started()) > before, seconds=120)
         self.cluster.processes[0].kill()
 
 
@@ -126,7 +126,7 @@ def test_workers_and_the_scheduler_are_killed(fakes, tmp_path, capsys, monkeypat
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
             clusters.append(Cluster(fakes, tmp_path / name))
-        chaos = Chaos(fakes, clusters[0], chance)
+        chaos = Chaos(fakes.started, clusters[0], chance)
 
         def kill_all():
             chaos.kill_workers(KILLS // 2)
@@ -137,7 +137,7 @@ def test_workers_and_the_scheduler_are_killed(fakes, tmp_path, capsys, monkeypat
         assert 0 < len(finished) < len(RUNS), "the scheduler was killed in the middle"
         before = {name: tree(f"runs/c/{name.split()[0]}/{BOX}_{int(name.split()[2]) + 1}") for name in finished}
 
-        again = Chaos(fakes, clusters[1], chance)
+        again = Chaos(fakes.started, clusters[1], chance)
         finished_then = run_under(lambda: again.kill_workers(KILLS - KILLS // 2), clusters[1], capsys)
         assert finished <= finished_then
         check_finished(finished_then)
