@@ -194,7 +194,8 @@ def execute(todo: Sequence[Run], at_a_time: int, pool: Executor, client: Any) ->
         STOP.set()
         for future in futures:
             future.cancel()
-        pool.shutdown(wait=client is None)
+        if client is None or client.status != "closed":  # no scheduler is left then that could cancel anything
+            pool.shutdown(wait=client is None)
         if client is not None:
             client.close()
         signal.signal(signal.SIGTERM, handler)
