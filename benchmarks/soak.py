@@ -197,7 +197,6 @@ def draw(runs: dict[tuple[str, str, int], list[dict[str, Any]]], path: Path) -> 
     """Draw the memory of all runs."""
     import matplotlib
 
-    matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "soak"  # the same file for the same numbers
     from matplotlib.figure import Figure
 
