@@ -70,6 +70,7 @@ SMALL = {
     "benchmarks/entropy.py": "--quick",
     "benchmarks/speed.py": "--rounds 1 --gradient-steps 1 --threads 1",
     "benchmarks/s2ac_cost.py": "--rounds 1",
+    "benchmarks/soak.py": "--only DiscreteSAC --modes eager --steps 400",
 }
 SMALL_SEARCH = "--n-trials 1 --n-startup-trials 0 --n-evaluations 1 --n-jobs 1"
 # What they get in the default tests, too: each run of a comparison is a process that imports everything

@@ -29,6 +29,7 @@ from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.common.saved_files import algorithm_of, fits, without
 from sb3_maxent.common.temperature import LOGARITHM, NUMBER, OPTIMIZER, Temperature
+from sb3_maxent.common.weights import check_tensors, read_tensors
 
 SelfMaxEntAlgorithm = TypeVar("SelfMaxEntAlgorithm", bound="MaxEntAlgorithm")
 
@@ -461,6 +462,29 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if not self.temperature.is_learned and self.temperature.schedule is None:
             self.temperature.follow(self.ent_coef, self._current_progress_remaining)
             self.temperature.tell(self.policy)
+
+    def load_weights(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        """
+        Take the weights of a file that ``save()`` wrote, without executing anything of it: for files of others, see
+        docs/guide/security.md. Networks, and a learned temperature, become those of the file. Optimizers, a fixed or
+        scheduled temperature and all other parameters stay the model's own. Where the file does not fit, nothing changes.
+
+        :param path: path of the file, or a file object
+        :raises ValueError: if the file holds something else than tensors, or tensors of other names, shapes or types
+        """
+        own = {name: state for name, state in self.get_parameters().items() if not name.endswith("optimizer")}
+        variables = ["pytorch_variables"] if self.temperature.is_learned else []
+        tensors = read_tensors(path, [*own, *variables], self.device)
+        for name, state in own.items():
+            check_tensors(f"{name}.pth of {path}", tensors[name], state)
+        log_ent_coef = self.log_ent_coef
+        if log_ent_coef is not None:
+            saved = {name: value for name, value in tensors.pop("pytorch_variables").items() if name == "log_ent_coef"}
+            if not saved:
+                raise ValueError(f"{path} has no learned temperature: make the model with a number as `ent_coef`")
+            check_tensors(f"pytorch_variables.pth of {path}", saved, {"log_ent_coef": log_ent_coef})
+            log_ent_coef.data.copy_(saved["log_ent_coef"])
+        self.set_parameters(dict(tensors), exact_match=False, device=self.device)  # type: ignore[arg-type]  # no optimizers
 
     def _excluded_save_params(self) -> list[str]:
         # The networks are in the policy, the temperature's tensors are saved by SAC's names, the rest is made anew

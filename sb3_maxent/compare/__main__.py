@@ -194,7 +194,8 @@ def execute(todo: Sequence[Run], at_a_time: int, pool: Executor, client: Any) ->
         STOP.set()
         for future in futures:
             future.cancel()
-        pool.shutdown(wait=client is None)
+        if client is None or client.status != "closed":  # no scheduler is left then that could cancel anything
+            pool.shutdown(wait=client is None)
         if client is not None:
             client.close()
         signal.signal(signal.SIGTERM, handler)
@@ -243,7 +244,7 @@ def _under_way(unfinished: Sequence[Run]) -> float:
 
 class WorkersLost:
     """
-    Says when a cluster has been without workers for too long.
+    Says when a cluster can't go on: its scheduler has gone, or it has been without workers for too long.
 
     :param client: dask's, ``None`` for this machine
     """
@@ -256,10 +257,13 @@ class WorkersLost:
         """
         :return: what to tell, empty while there are workers
         """
+        # The futures tell that the scheduler has gone. One whose result was on its way then is never done, however.
+        if self.client is not None and self.client.status == "closed":
+            return "The scheduler has gone."
         try:
             present = self.client is None or self.client.status != "running" or self.client.ncores()
         except OSError:
-            present = True  # it is the scheduler that has gone, which the futures tell
+            present = True  # it is the scheduler that has gone; the client closes if it does not come back
         if present:
             self.seen = time.monotonic()
         elif time.monotonic() - self.seen > PATIENCE_SECONDS:
