@@ -16,7 +16,7 @@ from toys import ACTION_SPACES, Toy
 
 import sb3_maxent
 from sb3_maxent import zoo
-from sb3_maxent.compare.plan import fitting_actions, parse, plan
+from sb3_maxent.compare.plan import parse, plan
 
 ROOT = Path(sb3_maxent.__file__).parents[1]
 EVERY_KIND = {**ACTION_SPACES, spaces.MultiBinary: spaces.MultiBinary(2)}
@@ -86,7 +86,7 @@ def test_a_new_algorithm_is_added_in_one_place(monkeypatch, tmp_path):
     monkeypatch.setitem(zoo.ALGORITHMS, "toysac", toy)
     (tmp_path / "toysac.yml").write_text("default: {policy: MlpPolicy, n_timesteps: 100, learning_rate: 0.5}")
     monkeypatch.setattr(zoo.registry, "hyperparams_file", lambda algo: tmp_path / f"{algo}.yml")
-    assert "toysac" in zoo.algorithms() and fitting_actions("toysac") == (spaces.Box,)
+    assert "toysac" in zoo.algorithms() and zoo.fitting_actions("toysac") == (spaces.Box,)
     assert zoo.read_hyperparams("toysac", "Pendulum-v1")["learning_rate"] == 0.5
     common = ["--seeds", "1", "-n", "100", "-f", str(tmp_path / "runs")]
     (run,), _ = plan(parse(["--algos", "toysac", "--envs", "Pendulum-v1", *common]))

@@ -167,6 +167,35 @@ def test_without_rl_zoo(monkeypatch):
         zoo.register()
 
 
+MISTAKES = {
+    "--algo s2ac --env Pendulum-v1 -conf nowhere.yml": "-conf nowhere.yml: there is no such file",
+    "--algo s2ac --env Pendulum-v1 -f a_file": "-f a_file: this is a file, and must be a folder",
+    "--algo s2ac --env Pendulum-v1 --hyperparams n_partikles:8": "there is no hyperparameter 'n_partikles', did you mean",
+    "--algo s2ac --env Pendulm-v1": "there is no environment 'Pendulm-v1', did you mean 'Pendulum-v1'",
+    "--algo s2ac --env CartPole-v1": r"CartPole-v1: its actions are Discrete\(2\), but s2ac needs Box",
+    "--algo sac --env Pendulum-v1 --gym-packages no_such_module": "--gym-packages no_such_module: No module named",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
+def test_mistakes_are_told_in_a_line(arguments, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("a_file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["zoo", "train", *arguments.split()])
+    with pytest.raises(SystemExit) as status:
+        zoo.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status.value.code == 2 and re.search(message, line), line
+
+
+def test_no_mistakes():
+    right = [
+        "--algo s2ac --env MultiGoal-v0 -n 100 --hyperparams n_particles:8 ent_coef:0.5 n_envs:2",
+        "--algo dqn --env CartPole-v1",
+    ]
+    assert all(zoo.command.problems_of_a_training(arguments.split()) == [] for arguments in right)
+
+
 @pytest.mark.parametrize(
     "arguments, message", [(["trian"], "no command 'trian', did you mean 'train'"), ([], "a command is missing")]
 )

@@ -14,19 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 
 from sb3_maxent import zoo
 from sb3_maxent.compare.folder import SHARED
 from sb3_maxent.compare.runs import Run
 from sb3_maxent.reporting.command import too_small
 
-# Kinds of action of the algorithms of SB3 and contrib that don't take all kinds
-ACTIONS_OF_OTHERS: dict[str, tuple[type[spaces.Space], ...]] = {
-    **dict.fromkeys(("crossq", "ddpg", "sac", "td3", "tqc"), (spaces.Box,)),
-    **dict.fromkeys(("dqn", "qrdqn"), (spaces.Discrete,)),
-    "ars": (spaces.Box, spaces.Discrete),
-}
 LEAST = {
     "seeds": 1,
     "first_seed": 0,
@@ -115,7 +108,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
 
     hyperparams: dict[tuple[str, str], dict[str, Any]] = {}
     for env in (env for env in arguments.envs if env in gym.registry):
-        for algo in (algo for algo in arguments.algos if algo in known and not _is_missing(conf.get(algo))):
+        for algo in (algo for algo in arguments.algos if algo in known and not zoo.is_missing(conf.get(algo))):
             try:
                 hyperparams[algo, env] = _hyperparams(algo, env, conf.get(algo), overrides[algo])
             except Exception as error:  # the file may be Python
@@ -177,7 +170,7 @@ def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[di
             algo, file = "", item
         if algo and algo not in arguments.algos:
             problems.append(f"-conf {item}: {_not_compared(algo, arguments, known)}")
-        if _is_missing(file):
+        if zoo.is_missing(file):
             problems.append(f"-conf {item}: there is no file {file}")
         if algo in of_algo or (not algo and for_all):
             problems.append(f"-conf {item}: there is another file for {algo or 'all algorithms'}")
@@ -186,11 +179,6 @@ def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[di
         else:
             for_all = file
     return {**(dict.fromkeys(arguments.algos, for_all) if for_all else {}), **of_algo}, problems
-
-
-def _is_missing(file: str | None) -> bool:
-    """Whether it names a file, and no module, that is not there"""
-    return file is not None and Path(file).suffix in (".yml", ".yaml", ".py") and not Path(file).is_file()
 
 
 def _overrides(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dict[str, list[re.Match[str]]], list[str]]:
@@ -223,16 +211,6 @@ def _not_compared(algo: str, arguments: argparse.Namespace, known: Sequence[str]
     return f"{algo!r} {what}{zoo.did_you_mean(algo, arguments.algos)}"
 
 
-def fitting_actions(algo: str) -> tuple[type[spaces.Space], ...]:
-    """
-    :param algo: zoo key
-    :return: the kinds of action that the algorithm takes
-    """
-    if algo in zoo.ALGORITHMS:
-        return zoo.ALGORITHMS[algo].action_spaces
-    return ACTIONS_OF_OTHERS.get(algo, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
-
-
 def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Iterable[str]:
     """
     :param env_id: a registered environment
@@ -245,7 +223,7 @@ def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Itera
         yield f"environment {env_id!r} can't be made: {type(error).__name__}: {error}"
         return
     for algo, values in hyperparams.items():
-        fitting = fitting_actions(algo)
+        fitting = zoo.fitting_actions(algo)
         changed = {"env_wrapper", "vec_env_wrapper", "env_kwargs"} & values.keys()
         if not changed and not isinstance(env.action_space, fitting):
             allowed = " or ".join(space.__name__ for space in fitting)

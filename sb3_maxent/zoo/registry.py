@@ -86,6 +86,24 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
+# Kinds of action of the algorithms of SB3 and contrib that don't take all kinds
+ACTIONS_OF_OTHERS: dict[str, tuple[type[spaces.Space], ...]] = {
+    **dict.fromkeys(("crossq", "ddpg", "sac", "td3", "tqc"), (spaces.Box,)),
+    **dict.fromkeys(("dqn", "qrdqn"), (spaces.Discrete,)),
+    "ars": (spaces.Box, spaces.Discrete),
+}
+
+
+def fitting_actions(algo: str) -> tuple[type[spaces.Space], ...]:
+    """
+    :param algo: zoo key
+    :return: the kinds of action that the algorithm takes
+    """
+    if algo in ALGORITHMS:
+        return ALGORITHMS[algo].action_spaces
+    return ACTIONS_OF_OTHERS.get(algo, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary))
+
+
 def hyperparams_file(algo: str) -> Path | None:
     """
     Our hyperparameter file of an algorithm.
@@ -290,6 +308,14 @@ def _keys_of(value: Any) -> list[str]:
     if isinstance(expression, ast.Dict):
         return [key.value for key in expression.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
     return []
+
+
+def is_missing(conf: str | None) -> bool:
+    """
+    :param conf: what is passed as ``-conf``: a file, or a module
+    :return: whether it names a file that is not there
+    """
+    return conf is not None and Path(conf).suffix in (".yml", ".yaml", ".py") and not Path(conf).is_file()
 
 
 def missing_extra(algo: str) -> str:
