@@ -250,7 +250,12 @@ def test_report_of_two_environments(tmp_path):
     head, best, *_ = found["Over the environments"]
     assert best[:2] == ["sql", "5"] and float(best[3].split()[0]) == pytest.approx(expected, abs=6e-4)
     assert "Nothing: all runs finished" in markdown and "Incomplete" not in markdown and "(incomplete)" not in markdown
-    assert found["What was compared"][1:] == [
+    verdict = found["Verdict"]
+    assert [row[0] for row in verdict[1:]] == ["Pendulum-v1", "MultiGoal-v0"]
+    for env, best, iqm, second, probability, word in verdict[1:]:
+        assert (best, second) == ("sql", "tqc") and iqm == found[env][1][2] and word == "better"
+        assert float(probability.split()[0]) > 0.5
+    assert found["Settings"][1:] == [
         ["command", "python -m sb3_maxent.compare --algos sac \\| tee log"],
         ["seeds", "0, 1, 2"],
         ["conf", "-"],
@@ -258,6 +263,28 @@ def test_report_of_two_environments(tmp_path):
         ["hyperparams, sac, A-v0", "gamma: 0.9"],
         ["hyperparams, sac, B-v0", SETTINGS["hyperparams"]["sac"]["B-v0"]],
     ]
+
+
+def test_runs_that_do_not_tell_apart(few, tmp_path):
+    results = [run(algo, "A-v0", seed, [0, seed]) for algo in ("sac", "sql") for seed in range(4)]
+    write_report(tmp_path, results, {})
+    ((*_, word),) = tables((tmp_path / "report.md").read_text())["Verdict"][1:]
+    assert word == "not told apart"
+
+
+def test_sections_of_the_page(few, tmp_path):
+    """Verdict and tables first, settings folded at the end, a link to each section."""
+    results = random_runs(["sac", "sql"], ["A-v0", "B-v0"], 3, np.random.default_rng(4))
+    page = write_report(tmp_path, results, {"note": "of the settings"}).read_text()
+    sections = [
+        "Verdict", "A-v0", "B-v0", "Probability of improvement", "Over the environments", "What is missing", "How to read it",
+        "Settings",
+    ]  # fmt: skip
+    links = re.findall(r'<a href="#(section-\d)">([^<]+)</a>', page)
+    assert [name for _, name in links] == sections
+    assert [page.index(f'id="{link}"') for link, _ in links] == sorted(page.index(f'id="{link}"') for link, _ in links)
+    assert "of the settings" in re.search(r"<details.*?</details>", page, re.DOTALL)[0]
+    assert page.count("<details") == page.count("</details>") == 1
 
 
 def test_same_runs_same_report(few, tmp_path):
@@ -441,7 +468,7 @@ def test_page_in_a_browser(browser, few, tmp_path, width):
         outside += "return box.left < chart.left - 1 || box.right > chart.right + 1}).map(text => text.textContent)"
         assert browser.execute_script(outside, chart) == []
     rows = [len(table.find_elements("css selector", "tbody tr")) for table in browser.find_elements("css selector", "table")]
-    assert rows == [6, 4, 4, 4, 6, 4, 1]  # settings, environments, pairs, aggregate, missing
+    assert rows == [3, 4, 4, 4, 6, 4, 1, 6]  # verdict, environments, pairs, aggregate, missing, settings
     # Nothing is wider than the page but what scrolls by itself
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     height = browser.execute_script("return document.documentElement.scrollHeight")

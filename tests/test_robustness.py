@@ -676,7 +676,7 @@ def test_numbers_of_the_report(tmp_path):
     returns, change = found["mass on B-v0"]
     assert returns[0][2:] == ["0.5", "1 (unperturbed)", "2"] and [line[0] for line in returns[1:]] == ["s2ac"]
     assert change[1][2:] == ["-10.0 [-]", "-20.0 [-]"]
-    settings = dict(found["Robustness of s2ac, sac on A-v0, B-v0"][0])
+    settings = dict(found["Settings"][0])
     assert settings["agents"] == "7, of training seeds 1-3" and settings["episodes"] == "5"
     assert "same training seed" not in (tmp_path / "robustness.md").read_text()
 
@@ -746,7 +746,7 @@ def test_walls_and_combinations(tmp_path):
     make_table(tmp_path, {("sac", "A-v0"): returns})
     report.write_report(tmp_path)
     found = tables((tmp_path / "robustness.md").read_text())
-    assert set(found) == {"Robustness of sac on A-v0", "obstacles on A-v0", "Combinations on A-v0"}
+    assert set(found) == {"Settings", "obstacles on A-v0", "Combinations on A-v0"}
     returns, _ = found["obstacles on A-v0"]
     assert returns[0][2:] == ["none (unperturbed)", walls[1].value, walls[0].value]
     returns, change = found["Combinations on A-v0"]

@@ -25,7 +25,7 @@ from sb3_maxent.compare.scores import (
     learning_curve,
 )
 from sb3_maxent.reporting import formatting as fmt
-from sb3_maxent.reporting.page import write_page
+from sb3_maxent.reporting.page import FOLDED, write_page
 from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, normalise, probability_of_improvement, summarise
 
 COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
@@ -93,7 +93,7 @@ def _aggregate_figure(algos: Sequence[str], estimates: Mapping[str, Mapping[str,
             axes.plot([value], [row], "|", color=colour, markersize=13, markeredgewidth=2.5)
         axes.set_title(name, fontsize=10)
         axes.grid(axis="y", visible=False)
-        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="x", nbins=5, min_n_ticks=3)
     panels[0].set_yticks(range(len(estimates)), [fmt.shorten(algo, 24) for algo in estimates])
     panels[0].set_ylim(len(estimates) - 0.5, -0.5)
     panels[1].set_xlabel("normalised score")
@@ -150,7 +150,7 @@ class _Comparison:
         return sorted(estimates, key=lambda algo: -estimates[algo]["IQM"].value)
 
 
-def _what(comparison: _Comparison, settings: Mapping[str, Any]) -> Iterable[str]:
+def _what(comparison: _Comparison) -> Iterable[str]:
     results = comparison.results
     algos, envs = (
         fmt.count(len(names), noun) for names, noun in ((comparison.algos, "algorithm"), (comparison.envs, "environment"))
@@ -168,10 +168,30 @@ def _what(comparison: _Comparison, settings: Mapping[str, Any]) -> Iterable[str]
             f" Evaluations of a run: {fmt.span(len(result.steps) for result in evaluated)};"
             f" episodes of each: {fmt.span(result.returns.shape[1] for result in evaluated)}."
         )
-    yield "## What was compared"
     yield f"{text} {finished} of {fmt.count(len(results), 'run')} finished."
-    if settings:
-        yield fmt.table(("setting", "value"), _settings_rows(settings))
+
+
+def _verdict(comparison: _Comparison) -> Iterable[str]:
+    """For each environment the best algorithm, and whether the runs tell it from the next one"""
+    rows = []
+    for env in comparison.envs:
+        scores = comparison.scores[env]
+        estimates = {algo: summarise(values[:, None]) for algo, values in scores.items()}
+        if len(scores) < 2:
+            continue
+        best, second, *_ = comparison.by_iqm(estimates)
+        probability = probability_of_improvement([(scores[best], scores[second])])[0]
+        told_apart = "better" if probability.low > 0.5 else "not told apart"
+        iqm = fmt.interval(estimates[best]["IQM"], fmt.decimals(np.concatenate(list(scores.values()))))
+        rows.append([fmt.code(env), fmt.code(best), iqm, fmt.code(second), fmt.interval(probability, 2), told_apart])
+    if not rows:
+        return
+    yield "## Verdict"
+    yield fmt.table(("environment", "highest IQM", "IQM", "next", "probability of improvement", "verdict"), rows)
+    yield (
+        "“Better” is said where the interval of the probability that a run of the first scores higher than one of the next"
+        " lies above 0.5. Else these runs don't tell the two apart, which does not show that they are equally good."
+    )
 
 
 def _guide(comparison: _Comparison) -> Iterable[str]:
@@ -427,13 +447,16 @@ def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str,
         blocks.append(
             f"> **Incomplete:** {missing} of {fmt.count(len(results), 'run')} have no final score; see “What is missing”."
         )
-    blocks += _what(comparison, settings)
-    blocks += _guide(comparison)
+    blocks += _what(comparison)
+    blocks += _verdict(comparison)
     with mpl.rc_context(fmt.STYLE):
         for env in comparison.envs:
             blocks += _environment(comparison, env, folder)
         blocks += _improvement(comparison)
         blocks += _aggregate(comparison, folder)
     blocks += _missing(comparison)
+    blocks += _guide(comparison)
+    if settings:
+        blocks += [f"## {FOLDED}", fmt.table(("setting", "value"), _settings_rows(settings))]
     blocks.append("The raw numbers are in `results.csv`, the figures as PNG and SVG files in `figures`, beside this page.")
     return write_page(folder, "report", title, blocks)

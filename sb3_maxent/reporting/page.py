@@ -7,9 +7,12 @@ from string import Template
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from sb3_maxent.reporting import formatting as fmt
 
+# The section that is folded
+FOLDED = "Settings"
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -34,6 +37,12 @@ p, ul { margin: .7rem 0; max-width: 46rem; }
 ul { padding-left: 1.3rem; }
 li { margin: .35rem 0; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 4px solid #d55e00; background: var(--tint); }
+nav { margin: .7rem 0; color: var(--soft); overflow-wrap: anywhere; }
+details { overflow: hidden; }
+a { color: inherit; }
+summary { font-size: 1.3rem; font-weight: 600; cursor: pointer; margin-top: 2.8rem; padding-top: 1rem;
+  border-top: 1px solid var(--line); }
+details h2 { display: none; }
 code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
 h2 code { font-size: 1em; font-weight: inherit; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
@@ -106,4 +115,32 @@ def html_of(markdown: str, folder: Path, title: str) -> str:
     parser.add_render_rule("image", image)
     parser.add_render_rule("table_open", table_open)
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
-    return PAGE.substitute(title=escape(title), body=parser.render(markdown))
+    tokens = _with_sections(parser.parse(markdown))
+    return PAGE.substitute(title=escape(title), body=parser.renderer.render(tokens, parser.options, {}))
+
+
+def _with_sections(tokens: list[Token]) -> list[Token]:
+    """Links to the sections after the title, and the settings folded, of which most readers need none"""
+
+    def raw(html: str) -> Token:
+        return Token("html_block", "", 0, content=html)
+
+    page: list[Token] = []
+    links: list[str] = []
+    folded = False
+    for token, text in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type == "heading_open" and token.tag == "h2" and text is not None:
+            if folded:
+                page.append(raw("</details>\n"))
+            name = text.content.replace("`", "")
+            folded = name == FOLDED
+            if folded:
+                page.append(raw(f'<details id="section-{len(links)}"><summary>{escape(name)}</summary>\n'))
+            else:
+                token.attrSet("id", f"section-{len(links)}")
+            links.append(f'<a href="#section-{len(links)}">{escape(name)}</a>')
+        page.append(token)
+    if folded:
+        page.append(raw("</details>\n"))
+    after_title = next((i for i, token in enumerate(page) if token.type == "heading_close"), -1) + 1
+    return [*page[:after_title], raw(f'<nav aria-label="Sections">{" · ".join(links)}</nav>\n'), *page[after_title:]]

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sb3_maxent.reporting import formatting as fmt
-from sb3_maxent.reporting.page import write_page
+from sb3_maxent.reporting.page import FOLDED, write_page
 from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, summarise
 from sb3_maxent.robustness.plan import NEUTRAL
 from sb3_maxent.robustness.table import SHARED, Row, World, newest, read
@@ -226,8 +226,8 @@ def write_report(folder: Path) -> Path:
         if figure := _figure(scores):
             fmt.save_figure(figure, folder / "robustness", title)
             blocks += ["![Returns by strength](robustness.svg)", "Mean over the agents; the bands are 95% intervals."]
-    blocks += [*_settings(rows), "## How to read it", GUIDE]
     for env in scores.worlds:
         blocks += _environment(scores, env)
+    blocks += ["## How to read it", GUIDE, f"## {FOLDED}", *_settings(rows)]
     blocks.append("The raw numbers are in `results.csv`, a line for each agent and world.")
     return write_page(folder, "robustness", title, blocks)
