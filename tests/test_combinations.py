@@ -173,6 +173,19 @@ def test_her_does_not_relabel_across_a_reset(n_envs, n_rows, reset):
     assert set(lengths) - {0} == ({5, 10} if reset else {10})
 
 
+@pytest.mark.parametrize("activation_fn", [th.nn.ReLU, th.nn.Tanh])
+@kinds
+def test_predict_in_inference_mode(algorithm, action_space, activation_fn):
+    model = make_model(algorithm, action_space, policy_kwargs={"activation_fn": activation_fn}, steps=0)
+    observations = np.random.default_rng(0).uniform(-1, 1, (3, 3)).astype(np.float32)
+    for deterministic in (True, False):
+        th.manual_seed(0)
+        expected, _ = model.predict(observations, deterministic=deterministic)
+        th.manual_seed(0)
+        with th.inference_mode():
+            np.testing.assert_array_equal(model.predict(observations, deterministic=deterministic)[0], expected)
+
+
 @kinds
 def test_batch_norm(algorithm, action_space):
     """The targets take over the running statistics as they are, and stay in evaluation mode."""
