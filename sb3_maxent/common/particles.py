@@ -94,7 +94,7 @@ class ParticleCritic(BoxCritic):
         """
         if all(_is_relu_net(q_net) for q_net in self.q_networks):
             return self._relu_q_and_gradient(features, actions)
-        if th.is_inference_mode_enabled():  # of the caller; its tensors have no gradient
+        if not th.compiler.is_compiling() and th.is_inference_mode_enabled():  # of the caller: no gradients
             with th.inference_mode(False):
                 return self.q_and_gradient(features.clone(), actions.clone())
         with th.enable_grad():
