@@ -6,8 +6,8 @@ SVGD with every estimate of ``sb3_maxent.functional.stein_entropy``, and beside 
 noise and Hamiltonian Monte Carlo, all from the same start: on the poster's Gaussian (entropy 3.4112), on mixtures of
 four Gaussians in 2 to 100 dimensions, and with other bandwidths, step sizes, particles, steps and starts::
 
-    python benchmarks/entropy.py --csv benchmarks/entropy.csv --figure docs/figures/entropy.png
-    python benchmarks/entropy.py --csv benchmarks/entropy.csv --report
+    python benchmarks/entropy.py --csv benchmarks/data/entropy.csv --figure docs/figures/entropy.png
+    python benchmarks/entropy.py --csv benchmarks/data/entropy.csv --report
 """
 
 import argparse
@@ -709,7 +709,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few repetitions of the first parts, for a test")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("entropy.csv"))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("data") / "entropy.csv")
     parser.add_argument("--figure", type=Path, help="draw what is in the CSV")
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV, measure nothing")
     args = parser.parse_args()

@@ -6,7 +6,7 @@ at ten equal intervals. Finished runs are appended to the CSV as they come, and 
 
     python benchmarks/learning.py --algo discretesac dqn --env CartPole-v1 -n 50000 --seeds 10
     python benchmarks/learning.py --report
-    python benchmarks/learning.py --csv benchmarks/s2ac.csv --env Hopper-v5 HalfCheetah-v5 --figure curves.png
+    python benchmarks/learning.py --csv benchmarks/data/s2ac.csv --env Hopper-v5 HalfCheetah-v5 --figure curves.png
 """
 
 import argparse
@@ -214,7 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser, algorithms: list[str], steps:
     parser.add_argument("--hyperparams", nargs="*", default=[], help="overwrite the zoo's (e.g. learning_rate:0.01)")
     parser.add_argument("--label", default="", help="name of these hyperparameters in the CSV")
     parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="runs at a time, one thread each")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name(csv_name))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("data") / csv_name)
     parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, train nothing")
 
 

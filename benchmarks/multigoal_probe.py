@@ -5,7 +5,7 @@ What the models that benchmarks/multimodal.py saved (``--save FOLDER``) do where
   (histogram of 20000, cells of 0.1), and that of exp(Q / alpha) with the learned Q, by quadrature;
 - success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper)::
 
-    python benchmarks/multigoal_probe.py --models FOLDER --csv benchmarks/multigoal_probe.csv
+    python benchmarks/multigoal_probe.py --models FOLDER --csv benchmarks/data/multigoal_probe.csv
     python benchmarks/multigoal_probe.py --report
 """
 
@@ -110,7 +110,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, help="folder with the saved models")
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("multigoal_probe.csv"))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("data") / "multigoal_probe.csv")
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV")
     args = parser.parse_args()
     th.set_num_threads(1)

@@ -2,7 +2,7 @@
 Does Q run away? Return and largest Q of discrete SoftQLearning on CartPole-v1 during training, beside the bound that
 no Q can exceed, (1 + alpha log 2) / (1 - gamma)::
 
-    python benchmarks/q_bound.py --setting plain munchausen --seeds 6 101 --csv benchmarks/q_bound.csv
+    python benchmarks/q_bound.py --setting plain munchausen --seeds 6 101 --csv benchmarks/data/q_bound.csv
 """
 
 import argparse

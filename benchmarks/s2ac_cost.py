@@ -3,7 +3,7 @@ What a gradient step of S2AC costs, and how that grows: time against the number 
 a batch and of action dimensions (one thread, networks 256-256, everything else as in speed.py), the share of the parts of
 a step, and the largest resident memory of a process that does nothing else::
 
-    python benchmarks/s2ac_cost.py --csv benchmarks/s2ac_cost.csv --figure docs/figures/s2ac_cost.png
+    python benchmarks/s2ac_cost.py --csv benchmarks/data/s2ac_cost.csv --figure docs/figures/s2ac_cost.png
     python benchmarks/s2ac_cost.py --report
 """
 
@@ -149,7 +149,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("s2ac_cost.csv"))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("data") / "s2ac_cost.csv")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV, measure nothing")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)

@@ -2,7 +2,7 @@
 The entropy that S2AC estimates, with its defaults (10 particles, 3 steps from N(0, 0.5^2)), beside that which its particles
 really have (nearest neighbours over many states), for known energies in 1 to 17 dimensions. All over unbounded actions u::
 
-    python benchmarks/s2ac_entropy.py --csv benchmarks/s2ac_entropy.csv
+    python benchmarks/s2ac_entropy.py --csv benchmarks/data/s2ac_entropy.csv
 """
 
 import argparse

@@ -5,7 +5,7 @@ What limits the policy: each line changes one thing of the defaults. KL divergen
 the modes, the entropy that the estimator gives beside that of the actions (histogram of 20000), the optimum's, and the
 largest step ratio::
 
-    python benchmarks/s2ac_sampler.py --csv benchmarks/s2ac_sampler.csv
+    python benchmarks/s2ac_sampler.py --csv benchmarks/data/s2ac_sampler.csv
     python benchmarks/s2ac_sampler.py --report
 """
 
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("s2ac_sampler.csv"))
+    parser.add_argument("--csv", type=Path, default=Path(__file__).with_name("data") / "s2ac_sampler.csv")
     parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV")
     args = parser.parse_args()
     th.set_num_threads(1)

@@ -3,7 +3,7 @@ SoftQLearning's sampling network on the exact energy of MixtureBandit-v0: no cri
 
 What limits the policy: the linear path of the sampler, the bandwidth of the kernel, the number of particles::
 
-    python benchmarks/sampler.py --csv benchmarks/sampler.csv
+    python benchmarks/sampler.py --csv benchmarks/data/sampler.csv
 """
 
 import argparse

@@ -292,16 +292,16 @@ def test_every_page_is_in_a_toctree():
 
 
 def test_results_lists_every_file():
-    listed = set(re.findall(r"\]\(\.\./benchmarks/(\w+\.csv)\)", PAGES["docs/results.md"]))
-    assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.csv")}
+    listed = set(re.findall(r"\]\(\.\./benchmarks/data/(\w+\.csv)\)", PAGES["docs/results.md"]))
+    assert listed == {path.name for path in (ROOT / "benchmarks" / "data").glob("*.csv")}
 
 
 def numbers_of_speed_compiled():
     """Medians and their ratios, by the CSV files of the page's two tables that no algorithm's page has."""
     times, rates = collections.defaultdict(list), collections.defaultdict(list)
-    for row in csv.DictReader((ROOT / "benchmarks" / "speed_compiled.csv").open()):
+    for row in csv.DictReader((ROOT / "benchmarks" / "data" / "speed_compiled.csv").open()):
         times[row["size"], row["algorithm"]].append(float(row["milliseconds a gradient step"]))
-    for row in csv.DictReader((ROOT / "benchmarks" / "learn_speed.csv").open()):
+    for row in csv.DictReader((ROOT / "benchmarks" / "data" / "learn_speed.csv").open()):
         if row["what"] == "steps a second":
             rates[row["algorithm"]].append(float(row["value"]))
     values = [statistics.median(times[size, "SB3 SAC"]) for size in ("small", "usual")]
