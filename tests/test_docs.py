@@ -6,8 +6,6 @@ Training is cut short by docs_shell/sitecustomize.py, commands get the arguments
 folders that they use, never in the checkout.
 """
 
-import collections
-import csv
 import importlib.util
 import itertools
 import json
@@ -15,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -296,31 +293,16 @@ def test_results_lists_every_file():
     assert listed == {path.name for path in (ROOT / "benchmarks" / "data").glob("*.csv")}
 
 
-def numbers_of_speed_compiled():
-    """Medians and their ratios, by the CSV files of the page's two tables that no algorithm's page has."""
-    times, rates = collections.defaultdict(list), collections.defaultdict(list)
-    for row in csv.DictReader((ROOT / "benchmarks" / "data" / "speed_compiled.csv").open()):
-        times[row["size"], row["algorithm"]].append(float(row["milliseconds a gradient step"]))
-    for row in csv.DictReader((ROOT / "benchmarks" / "data" / "learn_speed.csv").open()):
-        if row["what"] == "steps a second":
-            rates[row["algorithm"]].append(float(row["value"]))
-    values = [statistics.median(times[size, "SB3 SAC"]) for size in ("small", "usual")]
-    values += [
-        statistics.median(t / base for t, base in zip(column, times[size, "SB3 SAC"], strict=True))
-        for (size, _), column in times.items()
-        if len(column) == len(times[size, "SB3 SAC"])
-    ]
-    for column in rates.values():
-        ratios = [rate / base for rate, base in zip(column, rates["SB3 SAC"], strict=True)]
-        values += [statistics.median(ratios), min(ratios), max(ratios)]
-    return {f"{value:.2f}" for value in values}
+def tables_of(text):
+    """Lines of the tables that benchmarks/results.py writes, and of the others."""
+    generated = "".join(re.findall(r"<!-- results: .*?<!-- end -->", text, re.DOTALL))
+    others = re.sub(r"<!-- results: .*?<!-- end -->", "", text, flags=re.DOTALL)
+    return ["\n".join(re.findall(r"^\|.*", lines, re.MULTILINE)) for lines in (generated, others)]
 
 
-@pytest.mark.parametrize("page", ["docs/index.md", "docs/guide/choosing.md", "docs/guide/speed.md"])
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/guide/choosing.md"])
 def test_copied_numbers(page):
-    """Numbers of tables that say what was measured stand in an algorithm's page, too."""
-    measured = set(re.findall(r"\d+\.\d+", "".join(text for name, text in PAGES.items() if name.startswith("docs/modules/"))))
-    measured |= numbers_of_speed_compiled()
-    rows = [line for line in PAGES[page].splitlines() if line.startswith("|")]
-    numbers = set(re.findall(r"\d+\.\d+", "\n".join(rows)))
+    """Numbers that tables with words beside them repeat stand in a table that is generated, too."""
+    measured = set(re.findall(r"\d+\.\d+", "".join(tables_of(text)[0] for text in PAGES.values())))
+    numbers = set(re.findall(r"\d+\.\d+", tables_of(PAGES[page])[1]))
     assert numbers and numbers <= measured, numbers - measured
