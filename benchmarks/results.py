@@ -27,7 +27,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, DOCS = ROOT / "benchmarks" / "data", ROOT / "docs"
-MARKED = re.compile(r"<!-- results: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+MARKED = re.compile(r"^<!-- results: (\w+) -->\n(.*?)^<!-- end -->", re.DOTALL | re.MULTILINE)
 
 # Names of the algorithms by zoo key and label
 SAC, DQN, S2AC, SACNF, SQL = ("sac", ""), ("dqn", ""), ("s2ac", ""), ("sacnf", ""), ("sql", "")
@@ -747,7 +747,7 @@ def regenerate(text: str) -> tuple[str, list[str]]:
         return f"<!-- results: {match[1]} -->\n{content}<!-- end -->"
 
     new, blocks = MARKED.subn(replace, text)
-    if blocks != text.count("<!-- results:"):
+    if blocks != len(re.findall("^<!-- results:", text, re.MULTILINE)):
         raise ValueError("a block of results has no end, or its first line is not '<!-- results: NAME -->'")
     return new, changed
 
