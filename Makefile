@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format doc clean
+.PHONY: demo test test-slow check format doc results clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -25,6 +25,10 @@ format: .venv/installed
 doc: .venv/installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+# The tables of the documentation, from the CSV files of benchmarks/data
+results: .venv/installed
+	$(BIN)/python benchmarks/results.py
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python >= 3.10 is needed: make PYTHON=python3.x"'

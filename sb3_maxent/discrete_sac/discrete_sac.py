@@ -67,7 +67,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         by the entropy of the uniform choice among the allowed actions.
     :param target_entropy_ratio: the ratio that ``target_entropy="auto"`` stands for, in [0, 1]. The paper's 0.98 leaves
         almost no freedom for few actions (0.679 of 0.693 nats for two); the default was found by the experiment in
-        docs/modules/discretesac.md.
+        docs/results/discretesac.md.
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
         (as ``min_alpha`` and ``max_alpha`` of TorchRL's DiscreteSACLoss)
     :param critic_ent_coef: the temperature in the critic's target, in [0, inf); 0 leaves the entropy bonus out of Q,

@@ -95,7 +95,7 @@ class S2AC(MaxEntAlgorithm):
         so that the entropy is too high), ``"free"`` lets it go, as the authors' code does. From a fixed start particles may
         go as far as 3 before tanh in any case.
     :param entropy_estimator: how a step changes the density: ``"closed_form"``, the paper's trace without the Hessian of Q
-        (cheapest; too high where particles gather, by more in more dimensions, see docs/modules/s2ac.md);
+        (cheapest; too high where particles gather, by more in more dimensions, see docs/results/s2ac.md);
         ``"hutchinson"``, the trace with the Hessian, estimated with random vectors; ``"exact"``, the log-determinant of the
         map of one particle, others held fixed (both need second derivatives; too low, since the particles together keep more
         than each alone)

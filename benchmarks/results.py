@@ -1,0 +1,776 @@
+"""
+Write the tables of measured numbers in docs/ from the CSV files of benchmarks/data, in place::
+
+    python benchmarks/results.py
+    python benchmarks/results.py --check
+
+A page marks where a table belongs, and the text between the marks is replaced::
+
+    <!-- results: NAME -->
+    <!-- end -->
+
+NAME is a function below. With ``--check`` nothing is written: pages that differ from their CSV files are named, and the exit
+code is 1.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA, DOCS = ROOT / "benchmarks" / "data", ROOT / "docs"
+MARKED = re.compile(r"^<!-- results: (\w+) -->\n(.*?)^<!-- end -->", re.DOTALL | re.MULTILINE)
+
+# Names of the algorithms by zoo key and label
+SAC, DQN, S2AC, SACNF, SQL = ("sac", ""), ("dqn", ""), ("s2ac", ""), ("sacnf", ""), ("sql", "")
+RADIAL, CONDITIONAL_RADIAL = ("sacnf", "radial"), ("sacnf", "conditional radial")
+NAMES = {
+    SAC: "SB3 SAC",
+    DQN: "SB3 DQN",
+    S2AC: "S2AC",
+    SACNF: "SACNF, spline",
+    SQL: "SoftQLearning",
+    ("discretesac", ""): "DiscreteSAC",
+    RADIAL: "SACNF, radial, not conditional (the paper's)",
+    CONDITIONAL_RADIAL: "SACNF, radial",
+}
+ENVIRONMENTS = {"multigoal": "MultiGoal-v0", "multigoal-maxent": "MultiGoalMaxEnt-v0"}
+MODES = {"bandit-3": "three modes", "bandit-4": "four modes"}
+BASELINE = "SB3 SAC"
+
+# A header, and lines of cells
+Table = tuple[list[str], Iterable[Iterable[object]]]
+TABLES: dict[str, Callable[[], str]] = {}
+
+
+def table(function: Callable[[], Table]) -> Callable[[], str]:
+    """Registers a function as the Markdown table of its name."""
+
+    @functools.wraps(function)
+    def markdown() -> str:
+        header, lines = function()
+        rows = [header, ["---"] * len(header), *lines]
+        return "\n".join("|" + "".join(f" {cell} |" if cell != "" else " |" for cell in row) for row in rows)
+
+    TABLES[function.__name__] = markdown
+    return markdown
+
+
+# ---------------------------------------------------------------------- reading
+
+
+@functools.cache
+def read_file(path: Path) -> pd.DataFrame:
+    """A CSV file; empty cells are empty strings."""
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def read(name: str, **equal: object) -> pd.DataFrame:
+    """
+    Rows of a CSV file.
+
+    :param name: of the file, without ending
+    :param equal: values that columns have in these rows
+    :raises ValueError: if there is no such row, so that no table has an average of nothing
+    """
+    rows = read_file(DATA / f"{name}.csv")
+    for column, value in equal.items():
+        rows = rows[rows[column] == value]
+    if rows.empty:
+        raise ValueError(f"{name}.csv has no row with {equal}")
+    return rows
+
+
+def final_returns(name: str, env: str, algo: str, **equal: object) -> np.ndarray:
+    """Return at the last evaluation of each seed, in the order of the seeds."""
+    rows = read(name, env=env, algo=algo, **equal)
+    return rows.sort_values(["seed", "step"]).groupby("seed").mean_return.last().to_numpy()
+
+
+def measures(name: str, task: str, key: tuple[str, str], **equal: object) -> pd.DataFrame:
+    """What was measured of each seed: the JSON column of multimodal.csv and multigoal_probe.csv, as columns."""
+    rows = read(name, task=task, algo=key[0], label=key[1], **equal).sort_values("seed")
+    return pd.DataFrame([json.loads(text) for text in rows.measures], index=rows.seed)
+
+
+# ---------------------------------------------------------------------- cells
+
+
+def mean_and_range(values: Iterable[float], digits: int, unit: str = "") -> str:
+    """``mean (lowest to highest)``."""
+    values = np.asarray(list(values))
+    mean, low, high = (f"{value:.{digits}f}" for value in (values.mean(), values.min(), values.max()))
+    return f"{mean}{unit} ({low} to {high})"
+
+
+def mean_and_std(values: Iterable[float], digits: int) -> str:
+    """``mean ± standard deviation`` (that of the population)."""
+    values = np.asarray(list(values), dtype=float)
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+
+
+def over_seeds(values: np.ndarray, digits: int = 1, with_range: bool = True) -> str:
+    """``mean ± standard deviation (lowest to highest, n seeds)``."""
+    spread = f"{values.min():.{digits}f} to {values.max():.{digits}f}, " if with_range else ""
+    return f"{mean_and_std(values, digits)} ({spread}{len(values)} seeds)"
+
+
+def percent_range(shares: Iterable[Iterable[float]]) -> str:
+    """The lowest and the highest of all shares."""
+    flat = 100 * np.array([list(row) for row in shares])
+    return f"{flat.min():.1f}% to {flat.max():.1f}%"
+
+
+def seed_by_seed(shares: Iterable[Iterable[float]]) -> str:
+    """Shares in whole per cent, seeds apart by semicolons."""
+    return "; ".join(" ".join(f"{100 * share:.0f}" for share in row) for row in shares)
+
+
+# ---------------------------------------------------------------------- speed
+
+
+def times_of(file: str, algorithm: str, threads: int = 1, **equal: object) -> np.ndarray:
+    """Milliseconds of an algorithm's gradient step (or of acting, by name) in each round."""
+    return read(file, algorithm=algorithm, threads=threads, **equal)["milliseconds a gradient step"].to_numpy()
+
+
+def ratios_of(file: str, algorithm: str, threads: int = 1) -> np.ndarray:
+    """Ratios to SB3's SAC, round by round; acting is compared with the same kind of action."""
+    _, separator, action = algorithm.partition(": ")
+    times, baseline = times_of(file, algorithm, threads), times_of(file, BASELINE + separator + action, threads)
+    return times / (baseline if len(times) == len(baseline) else np.median(baseline))
+
+
+def speed_lines(algorithms: list[str], threads: Iterable[int] = (1, 2)) -> Iterable[list[object]]:
+    """Lines with median time, and median, lowest and highest ratio."""
+    for n_threads, name in itertools.product(threads, algorithms):
+        ratios = ratios_of("speed", name, n_threads)
+        spread = f", {ratios.min():.2f} - {ratios.max():.2f}" if len(ratios) > 1 else ""
+        yield [name, n_threads, f"{np.median(times_of('speed', name, n_threads)):.2f}", f"{np.median(ratios):.2f}{spread}"]
+
+
+def median_ratio(algorithm: str) -> str:
+    """Median ratio to SB3's SAC with one thread."""
+    return f"{np.median(ratios_of('speed', algorithm)):.2f}"
+
+
+SPEED_HEADER = ["algorithm", "threads", "ms a step (median)", "ratio to SB3 SAC (median, lowest - highest)"]
+Q_CLIP = "DiscreteSAC, q_clip and entropy_penalty"
+SQL_BOX = "SoftQLearning, continuous, 16 + 16 particles"
+SQL_ONE = "SoftQLearning, continuous, 1 critic"
+S2AC_VARIANTS = ["S2AC", "S2AC, fixed start", "S2AC, amortized", "S2AC, without our additions", "S2AC, general path"]
+S2AC_VARIANTS += ["S2AC, Hutchinson", "S2AC, second order", "S2AC, the authors' code"]
+S2AC_PRODUCTS = "matrix products alone of S2AC (8.3 GFLOP)"
+SQL_PRODUCTS = "matrix products alone of SoftQLearning, continuous, 16 + 16 (3.3 GFLOP)"
+
+
+@table
+def discretesac_speed() -> Table:
+    return SPEED_HEADER, speed_lines([BASELINE, "DiscreteSAC", Q_CLIP, "SB3 DQN", "sb3_soft SDSAC"])
+
+
+@table
+def soft_q_learning_speed() -> Table:
+    discrete = ["SoftQLearning, discrete", "SoftQLearning, discrete, 2 critics"]
+    return SPEED_HEADER, speed_lines([BASELINE, *discrete, SQL_BOX, SQL_ONE, "SB3 DQN", "sb3_soft SQL", SQL_PRODUCTS])
+
+
+@table
+def s2ac_speed() -> Table:
+    return SPEED_HEADER, speed_lines([BASELINE, *S2AC_VARIANTS, S2AC_PRODUCTS])
+
+
+@table
+def s2ac_acting() -> Table:
+    names = [BASELINE, "S2AC", "S2AC, amortized", "S2AC, general path"]
+    actions = [f"{name}: predict(deterministic={deterministic})" for name in names for deterministic in (True, False)]
+    return ["acting for one observation", "threads", "ms (median)", SPEED_HEADER[-1]], speed_lines(actions, [1])
+
+
+@table
+def s2ac_cost() -> Table:
+    rows = read("s2ac_cost")
+    parts = rows[rows.what.str.startswith("part: ")]
+    lines = ([row.what.removeprefix("part: "), f"{float(row.milliseconds):.1f}"] for row in parts.itertuples())
+    return ["part", "ms"], lines
+
+
+@table
+def s2ac_memory() -> Table:
+    rows = read("s2ac_cost", what="n_particles")
+    return ["particles", *rows.value.astype(int)], [["memory added by gradient steps, MB", *rows.megabytes]]
+
+
+@table
+def s2ac_cost_grid() -> Table:
+    rows = read("s2ac_cost")
+    lines = []
+    for what in ("n_particles", "n_svgd_steps", "batch_size", "action dimensions"):
+        varied = rows[rows.what == what]
+        lines.append(
+            [
+                what,
+                ", ".join(varied.value.astype(int).astype(str)),
+                ", ".join(f"{float(ms):.0f}" for ms in varied.milliseconds),
+            ]
+        )
+    return ["varied", "values", "ms a gradient step"], lines
+
+
+@table
+def sacnf_cost() -> Table:
+    # speed.py prints the numbers of parameters, but its CSV has times only
+    parameters = {BASELINE: 73484, "SACNF": 163370, "SACNF, radial": 79652, "SACNF, radial, not conditional": 73508}
+    parameters |= {"SACNF, planar": 83507, "S2AC": 73484, SQL_BOX: 73514}
+    shown = {
+        "SACNF": "SACNF, spline",
+        "SACNF, radial, not conditional": NAMES[RADIAL],
+        SQL_BOX: "SoftQLearning, 16 + 16 particles",
+    }
+    lines = []
+    for name, number in parameters.items():
+        time, ratio = np.median(times_of("sacnf_speed", name)), np.median(ratios_of("sacnf_speed", name))
+        acting = (
+            "not measured"
+            if name == SQL_BOX
+            else f"{np.median(ratios_of('sacnf_speed', f'{name}: predict(deterministic=False)')):.2f}"
+        )
+        lines.append([shown.get(name, name), number, f"{time:.2f}", f"{ratio:.2f}", acting])
+    header = ["", "parameters of the actor (critics: 144386)", "ms a gradient step", "ratio to SB3's SAC"]
+    return [*header, "acting for one observation, ratio"], lines
+
+
+@table
+def speed_compiled() -> Table:
+    ours = {"SAC's formulas (SACNF, `n_flows=0`)": "SACNF, n_flows=0", "DiscreteSAC": "DiscreteSAC"}
+    ours |= {
+        "SoftQLearning, discrete": "SoftQLearning, discrete",
+        SQL_BOX: SQL_BOX,
+        "SACNF, spline flow": "SACNF",
+        "S2AC": "S2AC",
+    }
+
+    def ratio(name: str, size: str) -> str:
+        time, base = (times_of("speed_compiled", of, size=size) for of in (name, BASELINE))
+        return f"{np.median(time / base):.2f}"
+
+    baseline = [f"1 ({np.median(times_of('speed_compiled', BASELINE, size=size)):.2f} ms)" for size in ("small", "usual")]
+    lines = [[BASELINE, baseline[0], "", baseline[1], ""]]
+    for shown, name in ours.items():
+        names = itertools.product(("small", "usual"), (name, f"{name}, compiled"))
+        lines.append([shown, *(ratio(of, size) for size, of in names)])
+    lines.append(["SB3 DQN", ratio("SB3 DQN", "small"), "", ratio("SB3 DQN", "usual"), ""])
+    for name in ("sbx SAC", "sbx DQN"):
+        lines.append([name, "", ratio(name, "small"), "", ratio(name, "usual")])
+    return ["algorithm", "small, eager", "small, compiled", "usual, eager", "usual, compiled"], lines
+
+
+@table
+def speed_learn() -> Table:
+    names = [BASELINE, "SAC's formulas", "SAC's formulas, compiled"]
+    rates = {name: read("learn_speed", algorithm=name, what="steps a second").value.to_numpy() for name in names}
+    ratios = [rates[name] / rates[BASELINE] for name in names[1:]]
+    lines = [["steps a second", *(f"{np.median(rates[name]):.0f}" for name in names)]]
+    lines.append(["ratio, round by round", 1, *(f"{np.median(of):.2f} ({of.min():.2f} to {of.max():.2f})" for of in ratios)])
+    parts = {"environment": "microseconds: environment", "the rest (callbacks, logging)": "callbacks, logging"}
+    for what in read("learn_speed", algorithm=BASELINE).what.unique()[1:]:
+        part = what.removeprefix("microseconds: ")
+        medians = [read("learn_speed", algorithm=name, what=what).value.median() for name in names]
+        lines.append([parts.get(part, part), *(f"{median:.0f}" for median in medians)])
+    return ["", *names], lines
+
+
+@table
+def speed_eager() -> Table:
+    shown = {"S2AC": "S2AC, 10 particles, 3 steps"}
+    names = [BASELINE, "DiscreteSAC", "SoftQLearning, discrete", "SB3 DQN", SQL_BOX, SQL_ONE, *S2AC_VARIANTS[:3]]
+
+    def cells(file: str, name: str, threads: int) -> list[str]:
+        return [f"{np.median(times_of(file, name, threads)):.2f}", f"{np.median(ratios_of(file, name, threads)):.2f}"]
+
+    lines = [[shown.get(name, name), *cells("speed", name, 1), *cells("speed", name, 2)] for name in names]
+    lines.insert(6, ["SACNF, spline flow", *cells("sacnf_speed", "SACNF", 1), "not measured", ""])
+    return ["algorithm", "ms, one thread", "ratio to SB3's SAC", "ms, two threads", "ratio to SB3's SAC"], lines
+
+
+@table
+def speed_s2ac() -> Table:
+    shown = {"S2AC": "S2AC", "S2AC, general path": "general path (a smooth activation in place of ReLU)"}
+    shown |= {"S2AC, Hutchinson": "Hutchinson's entropy", "S2AC, second order": "second order"}
+    lines = ([what, f"{np.median(times_of('speed', of)):.2f}", median_ratio(of)] for of, what in shown.items())
+    return ["what", "ms, one thread", "ratio to SB3's SAC"], lines
+
+
+@table
+def speed_acting() -> Table:
+    names = [BASELINE, "S2AC", "S2AC, amortized"]
+    lines = []
+    for name, deterministic in itertools.product(names, (True, False)):
+        acting = f"{name}: predict(deterministic={deterministic})"
+        time = f"{np.median(times_of('speed', acting)):.2f}"
+        lines.append([f"{name}, `deterministic={deterministic}`", time, median_ratio(acting)])
+    return ["", "ms", "ratio to SB3's SAC"], lines
+
+
+# ---------------------------------------------------------------------- returns
+
+
+def discrete_tasks() -> list[tuple[str, str]]:
+    """Environments and steps that DiscreteSAC and DQN were compared on."""
+    return [("CartPole-v1", "50k"), ("Acrobot-v1", "100k"), ("LunarLander-v3", "200k")]
+
+
+@table
+def discretesac_returns() -> Table:
+    elsewhere = {
+        "CartPole-v1": "500 (DQN, RL Zoo, 50k); 406 (discrete SAC, SLM-Lab, 200k)",
+        "Acrobot-v1": "-76.6 (DQN, RL Zoo, 100k); -92.6 (discrete SAC, SLM-Lab, 300k)",
+        "LunarLander-v3": "154 (DQN, RL Zoo, v2, 100k); 106 (discrete SAC, SLM-Lab, 300k)",
+    }
+    lines = [
+        [env, steps, *(over_seeds(final_returns("discretesac", env, algo)) for algo in ("discretesac", "dqn")), elsewhere[env]]
+        for env, steps in discrete_tasks()
+    ]
+    return ["environment", "steps", "DiscreteSAC", "SB3 DQN", "reported elsewhere"], lines
+
+
+@table
+def choosing_discrete() -> Table:
+    lines = []
+    for env, steps in discrete_tasks():
+        cells = [over_seeds(final_returns("discretesac", env, algo), with_range=False) for algo in ("discretesac", "dqn")]
+        sql = over_seeds(final_returns("sql", env, "sql"), with_range=False) if env == "CartPole-v1" else "not measured"
+        lines.append([env, steps, *cells, sql])
+    return ["environment", "steps", "DiscreteSAC", "SB3 DQN", "SoftQLearning"], lines
+
+
+@table
+def discretesac_fresh_seeds() -> Table:
+    env = "LunarLander-v3"
+    tuned = final_returns("discretesac", env, "discretesac")
+    fresh = final_returns("fresh_seeds", env, "discretesac")
+    groups = {"0 and 1, which chose the setting": tuned[:2], "2 to 4": tuned[2:], "5 and 6, run afterwards": fresh}
+    groups |= {"2 to 6, which no tuning saw": np.r_[tuned[2:], fresh], "all seven": np.r_[tuned, fresh]}
+    lines = ([of, ", ".join(f"{value:.1f}" for value in column), mean_and_std(column, 1)] for of, column in groups.items())
+    return ["seeds", "final returns", "mean ± standard deviation"], lines
+
+
+def target_entropy_lines(ratios: Iterable[str]) -> Iterable[list[str]]:
+    """Final returns and temperatures of all seeds, with and without the entropy bonus in the critic."""
+    for ratio in ratios:
+        cells = []
+        for bonus in ("with bonus", "without"):
+            rows = read("target_entropy", label=f"ratio {ratio}, critic {bonus}")
+            last = rows.sort_values(["seed", "step"]).groupby("seed").last()
+            cells += [", ".join(f"{value:.0f}" for value in last.mean_return)]
+            cells += [", ".join(f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in last.ent_coef.astype(float))]
+        yield [ratio, *cells]
+
+
+@table
+def discretesac_target_entropy() -> Table:
+    columns = ["bonus: final returns", "bonus: temperature", "no bonus: final returns", "no bonus: temperature"]
+    return ["ratio", *columns], target_entropy_lines(("0.05", "0.3", "0.5", "0.7", "0.98"))
+
+
+@table
+def temperature_target_entropy() -> Table:
+    chosen = [[line[0], line[2], line[4]] for line in target_entropy_lines(("0.05", "0.5", "0.98"))]
+    return ["ratio", "temperature, critic with entropy bonus", "without bonus (`critic_ent_coef=0`)"], chosen
+
+
+@table
+def discretesac_lunarlander() -> Table:
+    lines = []
+    for critics, ratio in (("minimum", "0.3"), ("mean", "0.3"), ("minimum", "0.5"), ("mean", "0.5")):
+        returns = final_returns("lunarlander", "LunarLander-v3", "discretesac", label=f"{critics}, ratio {ratio}")
+        cells = [f"{value:.1f}" for value in returns]
+        lines.append([critics, ratio, *cells, *[""] * (2 - len(cells))])
+    return ["critics", "ratio", "seed 0", "seed 1"], lines
+
+
+@table
+def soft_q_learning_returns() -> Table:
+    cartpole, dqn = final_returns("sql", "CartPole-v1", "sql"), final_returns("discretesac", "CartPole-v1", "dqn")
+    pendulum, sac = final_returns("sql", "Pendulum-v1", "sql"), final_returns("sql", "Pendulum-v1", "sac")
+
+    def solved(returns: np.ndarray) -> str:
+        return f"{(returns >= 475).sum()} of {len(returns)} at 475 or more"
+
+    lines = [
+        ["CartPole-v1", "50k", f"{over_seeds(cartpole)}; {solved(cartpole)}", f"SB3 DQN: {over_seeds(dqn)}; {solved(dqn)}"],
+        ["Pendulum-v1", "20k", over_seeds(pendulum), f"SB3 SAC: {over_seeds(sac)}"],
+    ]
+    return ["environment", "steps", "SoftQLearning", "baseline"], lines
+
+
+@table
+def s2ac_returns() -> Table:
+    lines = [
+        ["Pendulum-v1", "20k", *(over_seeds(final_returns(name, "Pendulum-v1", algo)) for name, algo in PENDULUM)],
+        *(
+            [env, "50k", *(over_seeds(final_returns("s2ac", env, algo), 0) for algo in ("s2ac", "sac"))]
+            for env in ("HalfCheetah-v5", "Hopper-v5")
+        ),
+    ]
+    return ["environment", "steps", "S2AC", "SB3 SAC"], lines
+
+
+PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
+
+
+@table
+def sacnf_returns() -> Table:
+    lines = [
+        [env, *(mean_and_range(final_returns("sacnf", env, algo), digits) for algo in ("sacnf", "s2ac", "sac"))]
+        for env, digits in (("Pendulum-v1", 1), ("Hopper-v5", 0))
+    ]
+    return ["", "SACNF", "S2AC", "SB3 SAC"], lines
+
+
+@table
+def q_bound() -> Table:
+    shown = {"plain": "(2) alpha 0.1, two critics", "plain, tau 0.01, lr 1e-3": "(2) with tau 0.01, learning rate 1e-3"}
+    shown |= {
+        "munchausen, 1 critic": "Munchausen, alpha 0.03, one critic",
+        "munchausen": "(3) Munchausen, alpha 0.03, two critics",
+    }
+    lines = []
+    for setting, name in shown.items():
+        for index, seed in enumerate((6, 101)):
+            rows = read("q_bound", setting=setting, seed=seed).sort_values("step")
+            returns = " ".join(f"{value:.0f}" for value in rows["return"])
+            largest, bound = f"{rows.largest_q.max():,.0f}", f"{rows.bound.max():.0f}"
+            lines.append(["" if index else name, seed, largest, bound, returns])
+    return ["setting", "seed", "largest Q of 10 measurements", "bound", "returns at these (5 episodes)"], lines
+
+
+# ---------------------------------------------------------------------- policies with several modes
+
+
+def bandit_lines(columns: list[tuple[str, str]], required: dict[str, str]) -> Iterable[list[str]]:
+    """KL divergences and worst factors of algorithms, with what is required of the first."""
+    for task, modes in MODES.items():
+        found = [measures("multimodal", task, key) for key in columns]
+        yield [f"{modes}: KL", *(mean_and_range(of.kl, 3) for of in found), *filter(None, [required.get("KL")])]
+        factors = [of.worst_factor.max() for of in found]
+        shown = [f"{factor:.2f}" if factor < 100 else f"{factor:.0f}" for factor in factors]
+        yield [f"{modes}: worst factor", *shown, *filter(None, [required.get("worst factor")])]
+
+
+@table
+def s2ac_bandits() -> Table:
+    required = {"KL": "at most 0.3, aim 0.2", "worst factor": "at most 1.6"}
+    return ["", "S2AC", "SoftQLearning", "SB3 SAC", "required of S2AC"], bandit_lines([S2AC, SQL, SAC], required)
+
+
+@table
+def soft_q_learning_bandits() -> Table:
+    required = {"KL": "at most 0.35", "worst factor": "at most 2"}
+    return ["", "SoftQLearning", "SB3 SAC", "required of SoftQLearning"], bandit_lines([SQL, SAC], required)
+
+
+@table
+def choosing_bandits() -> Table:
+    lines = bandit_lines([S2AC, SACNF, SQL, SAC], {})
+    return ["", "S2AC", "SACNF (spline flow)", "SoftQLearning", "SB3 SAC"], (line for line in lines if "KL" in line[0])
+
+
+@table
+def sacnf_bandits() -> Table:
+    keys = [SACNF, CONDITIONAL_RADIAL, RADIAL, S2AC, SQL, SAC]
+    columns = zip(*bandit_lines(keys, {}), strict=True)
+    next(columns)
+    lines = ([NAMES[key], *cells] for key, cells in zip(keys, columns, strict=True))
+    return ["", "three modes (50, 30, 20%): KL", "worst factor", "four modes: KL", "worst factor"], lines
+
+
+@table
+def sacnf_multigoal() -> Table:
+    rows = [
+        (SACNF, 2, ""),
+        (SACNF, 1, "1 critic"),
+        (RADIAL, 2, ""),
+        (RADIAL, 1, "1 critic"),
+        (SAC, 2, ""),
+        (SAC, 1, "1 critic"),
+    ]
+    lines = []
+    for key, critics, label in [*rows, (S2AC, 1, ""), (SQL, 1, "")]:
+        found = measures("multimodal", "multigoal", (key[0], f"{key[1]} {label}".strip()))
+        cells = [f"{100 * found.success.mean():.1f}%", percent_range(found.shares), f"{found['return'].mean():.1f}"]
+        lines.append([NAMES[key], critics, *cells])
+    return ["", "critics", "episodes that reach a goal", "share of each goal", "return"], lines
+
+
+@table
+def s2ac_goals() -> Table:
+    lines = []
+    for task, label in (("multigoal", ""), ("multigoal-maxent", ""), ("multigoal-maxent", "temperature 0.7")):
+        for key in (S2AC, SQL, SAC):
+            found = measures("multimodal", task, (key[0], label))
+            success = mean_and_range(100 * found.success, 1, "%")
+            name = f"{ENVIRONMENTS[task]}, {label or 'temperature 1'}"
+            lines.append([name, NAMES[key], success, percent_range(found.shares), seed_by_seed(found.shares)])
+    header = ["task", "algorithm", "episodes that reach a goal", "share of each goal, over seeds and goals"]
+    return [*header, "shares in %, seed by seed"], lines
+
+
+@table
+def choosing_goals() -> Table:
+    goals = {"multigoal": "MultiGoal-v0, four goals", "multigoal-maxent": "MultiGoalMaxEnt-v0, three goals"}
+    lines = []
+    for task, name in goals.items():
+        keys = [S2AC, SACNF, SQL, SAC]
+        found = [None if task != "multigoal" and key == SACNF else measures("multimodal", task, key) for key in keys]
+        success = ["not measured" if of is None else f"{100 * of.success.mean():.1f}%" for of in found]
+        lines.append([f"{name}: episodes that reach one", *success])
+        lines.append(["share of each goal", *("not measured" if of is None else percent_range(of.shares) for of in found)])
+    return ["task, temperature 1", "S2AC", "SACNF", "SoftQLearning", "SB3 SAC"], lines
+
+
+@table
+def soft_q_learning_goals() -> Table:
+    found = [measures("multimodal", "multigoal", key) for key in (SQL, SAC, ("sac", "1 critic"))]
+    lines = [
+        ["episodes that reach a goal", *(mean_and_range(100 * of.success, 1, "%") for of in found)],
+        ["share of each goal, over seeds and goals", *(percent_range(of.shares) for of in found)],
+        ["return", *(f"{of['return'].mean():.2f}" for of in found)],
+    ]
+    return ["", "SoftQLearning (one critic)", "SB3 SAC (two critics)", "SB3 SAC with one critic"], lines
+
+
+@table
+def soft_q_learning_temperatures() -> Table:
+    lines = []
+    for alpha in ("0.0", "0.1", "0.5"):
+        cells = []
+        for key in (SQL, SAC):
+            found = measures("multimodal", "multigoal", (key[0], f"alpha {alpha}"))
+            cells += [seed_by_seed(found.shares), f"{found['return'].mean():.1f}"]
+        lines.append([alpha, *cells])
+    return ["temperature", "SoftQLearning: shares in %", "return", "SB3 SAC: shares in %", "return"], lines
+
+
+def probed() -> Iterable[tuple[str, str, tuple[str, str]]]:
+    """Tasks, what was looked at, and algorithms, at temperature 1."""
+    for task in ENVIRONMENTS:
+        for what in sorted(read("multigoal_probe", task=task, label="").what.unique()):
+            yield from ((task, what, key) for key in (S2AC, SAC, SQL))
+
+
+@table
+def s2ac_probe_entropies() -> Table:
+    lines = []
+    for task, what, key in probed():
+        if what.startswith("entropy"):
+            found = measures("multigoal_probe", task, key, what=what)
+            cells = [mean_and_std(found[column], 2) for column in ("estimated", "actions", "quadrature")]
+            lines.append([ENVIRONMENTS[task], what.removeprefix("entropy at "), NAMES[key], len(found), *cells])
+    header = ["task", "state", "algorithm", "seeds", "estimated", "of the actions", "quadrature of the learned Q"]
+    return header, lines
+
+
+def obstacle_line(task: str, what: str, key: tuple[str, str]) -> list[object]:
+    """An algorithm's success in a world, and its encounters with the obstacle."""
+    found = measures("multigoal_probe", task, key, what=what)
+    shares = "/".join(f"{100 * share:.0f}" for share in np.mean(found.shares.tolist(), axis=0))
+    escaped = found.escaped.dropna()
+    cells = [f"{mean_and_std(100 * found.success, 1)}%", f"{shares}%", f"{100 * found.blocked.mean():.0f}%"]
+    return [NAMES[key], len(found), *cells, f"{100 * escaped.mean():.0f}%" if len(escaped) else ""]
+
+
+@table
+def s2ac_obstacle() -> Table:
+    lines = ([ENVIRONMENTS[task], what, *obstacle_line(task, what, key)] for task, what, key in probed() if "obs" in what)
+    header = ["task", "world", "algorithm", "seeds", "success", "shares of the goals", "touch the obstacle"]
+    return [*header, "of these reach a goal"], lines
+
+
+@table
+def composition() -> Table:
+    agents = {"goals 0 and 1": "paid for goals 0 and 1", "goals 2 and 3": "paid for goals 2 and 3"}
+    lines = []
+    for agent, name in (agents | {"composed": "composed, without interaction"}).items():
+        shares = read("composition", agent=agent).set_index("goal").share
+        ends = ["0", "1", "2", "3", "none"]
+        lines.append([name, *(f"{100 * shares[end]:.1f}%" if end in shares.index else "" for end in ends)])
+    return ["", "goal 0", "goal 1", "goal 2", "goal 3", "none"], lines
+
+
+# ---------------------------------------------------------------------- samplers and densities
+
+
+@table
+def sampler() -> Table:
+    lines = []
+    settings = read("sampler")[["linear_path", "bandwidth", "particles"]].drop_duplicates()
+    for path, bandwidth, particles in settings.itertuples(index=False):
+        cells = []
+        for task in MODES:
+            rows = read("sampler", task=task, linear_path=path, bandwidth=bandwidth, particles=particles).sort_values("seed")
+            cells.append(", ".join(f"{kl:.2f}" for kl in rows.kl))
+        lines.append(["yes" if path else "no", bandwidth, particles, *cells])
+    return ["linear path", "bandwidth", "particles", *MODES.values()], lines
+
+
+@table
+def exact_vs_learned() -> Table:
+    rows = read("exact_vs_learned")
+    return ["state", "total variation", "learned", "exact"], (
+        [row.state, f"{row.total_variation:.3f}", row.learned, row.exact] for row in rows.itertuples()
+    )
+
+
+@table
+def s2ac_sampler() -> Table:
+    shown = {"entropy: hutchinson": "entropy: Hutchinson"}
+    lines = []
+    for setting in read("s2ac_sampler").setting.unique():
+        cells = []
+        for task in MODES:
+            rows = read("s2ac_sampler", task=task, setting=setting)
+            entropies = f"{rows.estimated.mean():.2f} / {rows.actions.mean():.2f}"
+            cells += [f"{rows.kl.mean():.3f}", f"{rows.worst_factor.max():.2f}", entropies]
+        lines.append([shown.get(setting, setting), *cells])
+    entropies = "entropy, estimated / of the actions"
+    columns = [cell for modes in MODES.values() for cell in (f"{modes}: KL", "worst factor", entropies)]
+    return ["setting", *columns], lines
+
+
+@table
+def s2ac_trained_entropy() -> Table:
+    labels = [("HalfCheetah-v5", "s2ac", "seed 2"), ("HalfCheetah-v5", "s2ac", "target entropy -4.3, seed 0")]
+    labels += [("HalfCheetah-v5", "sac", "seed 1"), ("Hopper-v5", "s2ac", "seed 1"), ("Hopper-v5", "sac", "seed 1")]
+    lines = []
+    for env, algo, label in labels:
+        rows = read("trained_entropy", env=env, algo=algo, label=f"{label}, best evaluation")
+        means = [
+            "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}" for of in ("closed_form", "exact", "own")
+        ]
+        target = f"{float(rows.target_entropy.iloc[0]):g}"
+        lines.append([f"{NAMES[algo, '']}, {env}, {label}".replace("SB3 ", ""), *means, target])
+    return ["agent", "entropy by the closed form", "exact", "the actions' own", "target entropy"], lines
+
+
+@table
+def s2ac_entropy() -> Table:
+    def number(value: object) -> str:
+        return "" if value == "" else f"{float(str(value)):.2f}"
+
+    rows = read("s2ac_entropy")
+    columns = ["closed_form", "hutchinson", "exact", "own", "optimum"]
+    lines = ([row["energy"], row["dimensions"], *(number(row[of]) for of in columns)] for _, row in rows.iterrows())
+    return ["energy", "d", "closed form", "Hutchinson", "exact", "the particles' own", "optimum"], lines
+
+
+# What entropy.csv calls the estimates, and what the pages do
+ESTIMATES = {"own determinant": "exact", "joint determinant": "determinant of the map of all, / N"}
+NEIGHBOURS = "nearest neighbours"
+# Samplers and estimates of the two tables of known densities
+IN_GAUSSIAN = {
+    "SVGD": ["closed form", "with Hessian", "Hutchinson", *ESTIMATES, "fitted Gaussian", NEIGHBOURS],
+    "SGLD": ["change of variables", NEIGHBOURS],
+    "gradient flow": ["change of variables", NEIGHBOURS],
+    "HMC, one trajectory": ["unchanged joint", NEIGHBOURS],
+    "HMC, new velocities": ["unchanged joint", NEIGHBOURS],
+    "exact": ["log-density", NEIGHBOURS],
+}
+IN_MIXTURES = {
+    "SVGD": ["closed form", "with Hessian", "Hutchinson", "own determinant", "fitted Gaussian", NEIGHBOURS],
+    "SGLD": ["change of variables", NEIGHBOURS],
+    "gradient flow": ["change of variables"],
+    "HMC, one trajectory": ["unchanged joint"],
+    "HMC, new velocities": ["unchanged joint", NEIGHBOURS],
+    "exact": [NEIGHBOURS],
+}
+
+
+@table
+def entropy_gaussian() -> Table:
+    shown = ESTIMATES | {"own determinant": "exact (determinant of the map of one)", NEIGHBOURS: f"({NEIGHBOURS})"}
+    lines = []
+    for of_sampler, estimators in IN_GAUSSIAN.items():
+        for estimator in estimators:
+            row = (
+                read("entropy", part="gaussian", sampler=of_sampler, estimator=estimator)
+                .astype({"standard_error": float})
+                .iloc[0]
+            )
+            value = f"{float(row.entropy):.2f} ± {row.standard_error:.2f}"
+            errors = [f"{float(row[column]):.2f}" for column in ("error", "error_to_own")]
+            lines.append([of_sampler, shown.get(estimator, estimator), value, *errors])
+    return ["sampler", "estimator", "entropy", "error to the target's", "error to its own particles'"], lines
+
+
+@table
+def entropy_mixtures() -> Table:
+    dimensions = [2, 5, 10, 20, 50, 100]
+    first = [read("entropy", part="mixture", dim=dim).iloc[0] for dim in dimensions]
+    lines = [["target", "entropy", *(f"{float(row.truth):.3f} ± {float(row.truth_error):.3f}" for row in first)]]
+    for of_sampler, estimators in IN_MIXTURES.items():
+        for estimator in estimators:
+            rows = read("entropy", part="mixture", sampler=of_sampler, estimator=estimator, steps=30).set_index("dim")
+            lines.append(
+                [of_sampler, ESTIMATES.get(estimator, estimator), *(f"{float(rows.error[dim]):.2f}" for dim in dimensions)]
+            )
+    return ["sampler", "estimate", *(f"d = {dim}" for dim in dimensions)], lines
+
+
+# ---------------------------------------------------------------------- pages
+
+
+def regenerate(text: str) -> tuple[str, list[str]]:
+    """
+    A page with its tables as the CSV files have them.
+
+    :param text: of the page
+    :return: the page, and the names of the tables that have changed
+    :raises ValueError: if the page names a table that is not here, or a block has no end
+    """
+    changed = []
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in TABLES:
+            raise ValueError(f"there is no table {match[1]!r}; there are {', '.join(sorted(TABLES))}")
+        content = f"\n{TABLES[match[1]]()}\n\n"
+        if content != match[2]:
+            changed.append(match[1])
+        return f"<!-- results: {match[1]} -->\n{content}<!-- end -->"
+
+    new, blocks = MARKED.subn(replace, text)
+    if blocks != len(re.findall("^<!-- results:", text, re.MULTILINE)):
+        raise ValueError("a block of results has no end, or its first line is not '<!-- results: NAME -->'")
+    return new, changed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, name the tables that differ")
+    check = parser.parse_args(arguments).check
+    stale = False
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text()
+        try:
+            new, changed = regenerate(text)
+        except ValueError as error:
+            raise ValueError(f"{page.relative_to(DOCS)}: {error}") from error
+        for name in changed:
+            print(f"{page.relative_to(DOCS.parent)}: {name} {'differs from its CSV file' if check else 'written'}")
+        stale |= bool(changed)
+        if not check and changed:
+            page.write_text(new)
+    return int(check and stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
