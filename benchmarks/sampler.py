@@ -75,7 +75,9 @@ def train(task: str, linear_path: bool, bandwidth: str | float, n_particles: int
         for group in model.actor.optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - step / steps)
         loss, _ = model._stein_loss(observations, th.tensor(1.0))
-        model._optimize(model.actor.optimizer, loss)
+        model.actor.optimizer.zero_grad()
+        loss.backward()
+        model.actor.optimizer.step()
     measures = measure_bandit(model, env_kwargs)
     row = {"task": task, "linear_path": linear_path, "bandwidth": bandwidth, "particles": n_particles, "seed": seed}
     return {**row, "steps": steps, "kl": measures["kl"], "shares": measures["shares"], "seconds": f"{time.time() - start:.0f}"}
