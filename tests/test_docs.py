@@ -105,7 +105,7 @@ SLOW = {
     ("docs/results/soft_q_learning.md", "How to replicate"),
 }
 # Pages whose commands take long: the same commands are tested in files of their own
-SLOW_PAGES = ("docs/guide/compare.md", "docs/guide/environments.md", "docs/guide/robustness.md", "docs/guide/zoo.md")
+SLOW_PAGES = tuple(f"docs/guide/{name}.md" for name in ("compare", "environments", "keeps_running", "robustness", "zoo"))
 # What environments need
 NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco", "Hopper": "mujoco"}
 

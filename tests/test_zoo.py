@@ -455,7 +455,7 @@ def test_environment_without_hyperparameters(tmp_path):
 @pytest.mark.parametrize(
     "algo, env_id, own",
     [
-        ("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
+        slow("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
         slow("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
         slow("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         slow("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),

@@ -17,7 +17,7 @@ from sb3_maxent.soft_q_learning.box import ONLY_BOX, SoftQBox
 from sb3_maxent.soft_q_learning.discrete import ONLY_DISCRETE, SoftQDiscrete
 from sb3_maxent.soft_q_learning.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftQPolicy
 
-# What target_entropy="auto" is for discrete actions, as a share of log|A| (the experiment in docs/modules/discretesac.md)
+# What target_entropy="auto" is for discrete actions, as a share of log|A| (the experiment in docs/results/discretesac.md)
 TARGET_ENTROPY_RATIO = 0.5
 
 
