@@ -13,7 +13,7 @@ project = "sb3_maxent"
 author = "The sb3_maxent developers"
 version = release = sb3_maxent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"sb3_maxent {version}"
