@@ -1,6 +1,6 @@
 """
 Train S2AC and SB3's SAC on MultiGoalMaxEnt-v0 by the RL Zoo's command, with the same networks, batches, gradient steps and
-temperature (about three minutes in all), and show what a policy with several modes is for: tables of what the two do, and
+temperature (about nine minutes in all, on one core), and show what a policy with several modes is for: tables of what the two do, and
 the papers' figure. Three goals are equally good; a Gaussian can aim at one of them, or between them. (One seed, one
 temperature: docs/modules/s2ac.md has five seeds and two temperatures. SAC has its two critics, S2AC one.)
 
