@@ -1,8 +1,8 @@
 """
 Train S2AC and SB3's SAC on MultiGoalMaxEnt-v0 by the RL Zoo's command, with the same networks, batches, gradient steps and
-temperature (about nine minutes in all, on one core), and show what a policy with several modes is for: tables of what the two do, and
-the papers' figure. Three goals are equally good; a Gaussian can aim at one of them, or between them. (One seed, one
-temperature: docs/modules/s2ac.md has five seeds and two temperatures. SAC has its two critics, S2AC one.)
+temperature. It takes about nine minutes on one core. Then show what a policy with several modes is for: tables of what the two
+do, and figures. Three goals are equally good; a Gaussian can aim at one of them, or between them. (One seed, one temperature:
+docs/results/s2ac.md has five seeds and two temperatures. SAC has its two critics, S2AC one.)
 
 Run by ``make demo``; everything it writes lies under ``demo/``.
 """
