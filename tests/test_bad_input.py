@@ -421,6 +421,26 @@ def test_bad_number_that_normalization_or_rounding_hides():
         model._finite_guard.check_transition(np.zeros((1, 3)), np.array([1e39]), np.array([False]), [{}])
 
 
+@pytest.mark.parametrize(("before", "after"), [("auto", 0.1), (0.1, "auto_0.2")])
+def test_bad_loss_after_the_temperature_was_set_to_another_kind(before, after, tmp_path):
+    """A callback sets it during learn(); the model goes back to a copy that has the new kind."""
+    rewards = [1.0]
+    env = Toy(fault=lambda step, observation, reward: (observation, rewards[-1]))
+    model = DiscreteSAC("MlpPolicy", env, ent_coef=before, **SMALL)
+
+    def callback(local, _):
+        if model.num_timesteps == 40:
+            model.ent_coef = after
+        if model.num_timesteps == 50:
+            rewards.append(1e30)
+        return True
+
+    with pytest.raises(ValueError, match=r"critic_loss=inf in gradient step \d+\. The model is back at gradient step 19 and"):
+        model.learn(100, callback=callback)
+    assert model.temperature.is_learned == isinstance(after, str)
+    assert_saveable(model, tmp_path / "model")
+
+
 @pytest.mark.parametrize(("algorithm", "action_space"), [KINDS[kind] for kind in ACTORS], ids=ACTORS)
 def test_gradient_that_is_not_finite(algorithm, action_space, tmp_path):
     """The loss is finite and its gradient is not: found before the next action is drawn."""

@@ -15,6 +15,7 @@ import toys
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.save_util import save_to_pkl
 from toys import KINDS, Toy
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, sacnf, soft_q_learning
@@ -300,6 +301,32 @@ def test_ent_coef_can_be_set(before, after):
     assert float(model.temperature.value) == pytest.approx(expected, rel=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "value"), [("auto_0.6", 0.02, 0.02), (0.5, "auto_0.2", 0.2), (0.5, "lin_0.1", 0.1)]
+)
+def test_ent_coef_can_be_set_and_saved_at_once(before, after, value, tmp_path):
+    """The file holds the new kind of temperature, also without a gradient step in between."""
+    model = toys.make_model(DiscreteSAC, spaces.Discrete(3), ent_coef=before)
+    model._current_progress_remaining = 1.0
+    model.ent_coef = after
+    model.save(tmp_path / "model")
+    assert float(DiscreteSAC.load(tmp_path / "model").temperature.value) == pytest.approx(value)
+
+
+def test_bounds_go_with_the_learned_temperature(tmp_path):
+    """They are dropped with it; bounds that are given beside another kind of temperature are still refused."""
+    model = toys.make_model(DiscreteSAC, spaces.Discrete(3), ent_coef="auto_0.1", ent_coef_bounds=(0.01, 1.0))
+    model.save(tmp_path / "model")
+    loaded = DiscreteSAC.load(tmp_path / "model", ent_coef=0.05)
+    assert loaded.ent_coef_bounds is None and float(loaded.temperature.value) == pytest.approx(0.05)
+    assert DiscreteSAC.load(tmp_path / "model", ent_coef="auto_0.3").ent_coef_bounds == (0.01, 1.0)
+    with pytest.raises(ValueError, match="`ent_coef_bounds` must be None unless the temperature is learned"):
+        DiscreteSAC.load(tmp_path / "model", ent_coef=0.05, ent_coef_bounds=(0.01, 1.0))
+    model.ent_coef = 0.05
+    model.train(1, 8)
+    assert model.ent_coef_bounds is None and float(model.temperature.value) == pytest.approx(0.05)
+
+
 def test_another_class_is_refused(tmp_path):
     sac = SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, policy_kwargs={"net_arch": [4]})
     models = {"SAC": sac, **{cls.__name__: toys.make_model(cls, space, steps=0) for cls, space in KINDS}}
@@ -335,6 +362,10 @@ def test_another_replay_buffer_is_refused(tmp_path):
             model.load_replay_buffer(tmp_path / "buffer")
         assert str(getattr(other, name)) in str(error.value) and str(getattr(model, name)) in str(error.value)
         assert model.replay_buffer is own
+    save_to_pkl(tmp_path / "other.pkl", {"no": "buffer"})
+    with pytest.raises(AssertionError, match="must inherit from ReplayBuffer"):
+        model.load_replay_buffer(tmp_path / "other.pkl")
+    assert model.replay_buffer is own
     make().save_replay_buffer(tmp_path / "buffer")
     model.load_replay_buffer(tmp_path / "buffer")
     assert model.replay_buffer is not own

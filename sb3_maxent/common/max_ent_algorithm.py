@@ -214,6 +214,15 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
         self.temperature.tell(self.policy)
 
+    def _take_ent_coef(self) -> None:
+        """Make the temperature anew where ``ent_coef`` was set to another kind; bounds are those of a learned one."""
+        if self.temperature.is_that_of(self.ent_coef):
+            return
+        if not Temperature.learns(self.ent_coef):
+            self.ent_coef_bounds = None
+        self._setup_temperature()
+        self._finite_guard.parameters = None  # the copy has the temperature of before
+
     # ------------------------------------------------------------------ training
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
@@ -226,8 +235,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             see :class:`~sb3_maxent.common.finite_guard.FiniteGuard`
         """
         self.policy.set_training_mode(True)
-        if not self.temperature.is_that_of(self.ent_coef):  # it was set to another kind
-            self._setup_temperature()
+        self._take_ent_coef()
         optimizers = self._optimizers()
         self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
@@ -372,6 +380,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         :param exclude: names of attributes to leave out
         :param include: names of attributes to put in that are left out otherwise
         """
+        self._take_ent_coef()  # else the file's parameter and its tensors would be of two kinds
         pending = self._rng_state  # of a loaded model that was not trained on
         if pending is None and self.seed is not None:
             self._rng_state = {"seed": self.seed, **get_rng_state(self.action_space, self.device)}
@@ -420,6 +429,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if "ent_coef" not in kwargs:
             return load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         learns = Temperature.learns(kwargs["ent_coef"])
+        if not learns:
+            kwargs.setdefault("ent_coef_bounds", None)  # those of the file are of a learned one
         path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
         model = load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         model.temperature.tell(model.policy)
@@ -434,12 +445,15 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         :raises ValueError: if its spaces, or its number of environments, are not the model's; the model keeps its own then
         """
         before = self.replay_buffer
-        super().load_replay_buffer(path, truncate_last_traj)
-        for name in ("observation_space", "action_space", "n_envs"):
-            own, loaded = getattr(self, name), getattr(self.replay_buffer, name)
-            if own != loaded:
-                self.replay_buffer = before
-                raise ValueError(f"The replay buffer in {path} has `{name}` {loaded}, the model has {own}")
+        try:
+            super().load_replay_buffer(path, truncate_last_traj)
+            for name in ("observation_space", "action_space", "n_envs"):
+                own, loaded = getattr(self, name), getattr(self.replay_buffer, name)
+                if own != loaded:
+                    raise ValueError(f"The replay buffer in {path} has `{name}` {loaded}, the model has {own}")
+        except Exception:
+            self.replay_buffer = before
+            raise
 
     def set_parameters(
         self, load_path_or_dict: str | TensorDict, exact_match: bool = True, device: th.device | str = "auto"
