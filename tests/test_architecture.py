@@ -19,6 +19,7 @@ ALLOWED = {
     "envs": set(),
     "reference": set(),
     "__init__": {*ALGORITHMS, "envs"},
+    "export": {"common"},
     "measures": {"reference"},
     "figures": {"measures", "reference"},
     "zoo": {"__init__", *ALGORITHMS},

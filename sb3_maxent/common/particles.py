@@ -114,7 +114,7 @@ class ParticleCritic(BoxCritic):
             return self._exportable_q_and_gradient(features, actions)
         if all(_is_relu_net(q_net) for q_net in self.q_networks):
             return self._relu_q_and_gradient(features, actions)
-        if th.is_inference_mode_enabled():  # where autograd does not work
+        if not th.compiler.is_compiling() and th.is_inference_mode_enabled():  # of the caller: no gradients
             with th.inference_mode(False):
                 return self.q_and_gradient(features.clone(), actions.clone())
         with th.enable_grad():
