@@ -151,10 +151,10 @@ class ParticleCritic(BoxCritic):
         """The same without autograd and without a choice among rows, of which exported graphs hold neither."""
         values, gradients = [], []
         for first, *layers in self.q_networks:  # type: ignore[misc]
-            unknown = {type(layer) for layer in layers} - {nn.Linear, *DERIVATIVES}
+            unknown = [type(layer).__name__ for layer in layers if type(layer) not in (nn.Linear, *DERIVATIVES)]
             if unknown:
                 known = ", ".join(kind.__name__ for kind in DERIVATIVES)
-                raise ValueError(f"`activation_fn` must be one of {known} to export a gradient of Q, not {unknown.pop()}")
+                raise ValueError(f"`activation_fn` must be one of {known} to export the gradient of Q, not {unknown[0]}")
             outputs = [_first_layer(first, features, actions)]
             for layer in layers:
                 outputs.append(layer(outputs[-1]))
