@@ -42,12 +42,27 @@ CASES = {
     "s2ac-clip": (S2AC, BOX, {"precondition": False, "out_of_bounds": "clip", "n_svgd_steps": 1}),
     "s2ac-dict": (S2AC, BOX, {**DICTIONARY, "n_svgd_steps": 1}),
 }
-# Tracing the rest of these takes more than about three seconds a case
+# The rest runs with `-m slow`: tracing takes up to twenty seconds a case
 QUICK = {
-    "torchscript": set(CASES),
-    "torch.export": {"discretesac-dict", "sql", "sql-multi", "s2ac-amortized"},
+    "torchscript": {
+        "discretesac",
+        "discretesac-mask",
+        "discretesac-batch-norm",
+        "sql",
+        "sql-discrete",
+        "sacnf-no-flow",
+        "sacnf-planar",
+        "s2ac",
+        "s2ac-amortized",
+        "s2ac-tanh",
+    },
+    "torch.export": {"sql", "discretesac-mask"},
     "onnx": {"discretesac-multi"},
 }
+
+
+def cases_of(name):
+    return [pytest.param(case, marks=[] if case in QUICK[name] else pytest.mark.slow) for case in CASES]
 
 
 @functools.cache
@@ -115,9 +130,9 @@ FORMATS = {"torchscript": torchscript, "torch.export": exported_program, "onnx":
 @pytest.mark.parametrize(
     ("format", "case"),
     [
-        pytest.param(name, case, marks=[] if case in QUICK[name] else pytest.mark.slow, id=f"{name}-{case}")
+        pytest.param(name, *case.values, marks=case.marks, id=f"{name}-{case.values[0]}")
         for name in FORMATS
-        for case in CASES
+        for case in cases_of(name)
     ],
 )
 def test_same_actions(format, case, tmp_path):
@@ -150,7 +165,7 @@ def test_the_policy_itself_can_be_exported(case):
     np.testing.assert_allclose(actions, model.predict(obs, deterministic=True)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases_of("torchscript"))
 def test_predict_in_inference_mode(case):
     model = model_of(case)
     obs = observations_of(model.observation_space, 3)
