@@ -120,7 +120,12 @@ def onnx(model, folder):
     policy = DeterministicPolicy(model.policy)
     th.onnx.export(policy, kwargs={"obs": obs}, f=path, dynamo=True, dynamic_shapes=sizes, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda obs: session.run(None, obs if isinstance(obs, dict) else {"obs": obs})[0]
+
+    def run(obs):
+        inputs = {f"obs_{key}": value for key, value in obs.items()} if isinstance(obs, dict) else {"obs": obs}
+        return session.run(None, inputs)[0]
+
+    return run
 
 
 FORMATS = {"torchscript": torchscript, "torch.export": exported_program, "onnx": onnx}
