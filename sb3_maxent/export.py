@@ -16,6 +16,9 @@ class DeterministicPolicy(nn.Module):
     :param policy: The policy of a model of this package, ``model.policy``
     """
 
+    low: th.Tensor
+    high: th.Tensor
+
     def __init__(self, policy: MaxEntPolicy):
         super().__init__()
         self.policy = policy

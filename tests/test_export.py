@@ -1,4 +1,4 @@
-"""What ONNX Runtime, ``torch.export`` and TorchScript make of an exported policy is what ``predict(deterministic=True)`` gives."""
+"""Exported by ONNX, ``torch.export`` and TorchScript, a policy gives the actions of ``predict(obs, deterministic=True)``."""
 
 import functools
 import warnings
@@ -187,7 +187,7 @@ def test_unknown_activation():
     obs, _ = example_of(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(ValueError, match="`activation_fn` must be one of ReLU, .* to export the gradient of Q, not Hardswish"):
+        with pytest.raises(ValueError, match=r"`activation_fn` must be one of ReLU, .*GELU to export .*, not Hardswish"):
             th.jit.trace(DeterministicPolicy(model.policy), example_kwarg_inputs={"obs": obs})
 
 

@@ -150,7 +150,8 @@ class ParticleCritic(BoxCritic):
     def _exportable_q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """The same without autograd and without a choice among rows, of which exported graphs hold neither."""
         values, gradients = [], []
-        for first, *layers in self.q_networks:  # type: ignore[misc]
+        for q_net in self.q_networks:
+            first, *layers = q_net.children()
             unknown = [type(layer).__name__ for layer in layers if type(layer) not in (nn.Linear, *DERIVATIVES)]
             if unknown:
                 known = ", ".join(kind.__name__ for kind in DERIVATIVES)
@@ -160,9 +161,12 @@ class ParticleCritic(BoxCritic):
                 outputs.append(layer(outputs[-1]))
             values.append(outputs[-1])
             gradient = th.ones_like(outputs[-1])
-            for layer, x, y in zip(reversed(layers), outputs[-2::-1], outputs[::-1], strict=False):
-                is_linear = isinstance(layer, nn.Linear)
-                gradient = gradient @ layer.weight if is_linear else gradient * DERIVATIVES[type(layer)](layer, x, y)
+            for layer, x, y in zip(reversed(layers), outputs[-2::-1], outputs[:0:-1], strict=True):
+                if isinstance(layer, nn.Linear):
+                    gradient = gradient @ layer.weight
+                else:
+                    gradient = gradient * DERIVATIVES[type(layer)](layer, x, y)
+            assert isinstance(first, nn.Linear)
             gradients.append(gradient @ first.weight[:, features.shape[1] :])
         smallest_values, smallest = th.cat(values, dim=1).min(dim=1, keepdim=True)
         gradient = gradients[0]
