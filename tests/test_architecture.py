@@ -18,6 +18,7 @@ ALLOWED = {
     "common": {"functional"},
     **{algorithm: {"functional", "common"} for algorithm in ALGORITHMS},
     "envs": set(),
+    "export": {"common"},
     "reference": set(),
     "__init__": {*ALGORITHMS, "envs"},
     "__main__": {"__init__"},

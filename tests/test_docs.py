@@ -82,6 +82,8 @@ SLOW = {
     ("docs/guide/compare.md", "Going on"),
     ("docs/guide/compare.md", "Hyperparameters"),
     ("docs/guide/compare.md", "What is in the folder"),
+    ("docs/guide/export.md", "ONNX"),
+    ("docs/guide/export.md", "VecNormalize"),
     ("docs/guide/extending.md", "Compiling it"),
     ("docs/guide/extending.md", "In the RL Zoo and in comparisons"),
     ("docs/guide/robustness.md", "Perturbations"),

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_maxent.common.particles import ParticleCritic, n_states_of, particle_forward
+from sb3_maxent.common.particles import DERIVATIVES, ParticleCritic, n_states_of, particle_forward
 
 OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))
 
@@ -88,3 +88,16 @@ def test_values_are_those_of_the_critics():
 def test_batches():
     observations = {"a": th.arange(6).view(3, 2), "b": th.arange(3)}
     assert n_states_of(observations) == 3 and n_states_of(observations["a"]) == 3
+
+
+@pytest.mark.parametrize("n_critics", [1, 2, 3])
+@pytest.mark.parametrize("net_arch", [[], [9], [5, 1, 4]], ids=str)
+@pytest.mark.parametrize("activation_fn", DERIVATIVES)
+def test_q_gradient_of_exported_graphs(net_arch, n_critics, activation_fn):
+    """By hand, without autograd."""
+    critic = make_critic(net_arch, n_critics, activation_fn)
+    observations, actions = make_inputs()
+    with th.no_grad():
+        ours = critic._exportable_q_and_gradient(observations, actions)
+    for value, expected in zip(ours, critic.q_and_gradient(observations, actions), strict=True):
+        th.testing.assert_close(value, expected)

@@ -54,7 +54,7 @@ def preprocess(obs: PyTorchObs, recipe: Recipe) -> PyTorchObs:
     if len(recipe) == 1:
         return F.one_hot(obs.long(), recipe[0]).float()
     one_hot = [F.one_hot(column.long(), n).float() for column, n in zip(obs.split(1, dim=1), recipe, strict=True)]
-    return th.cat(one_hot, dim=-1).view(len(obs), sum(recipe))
+    return th.cat(one_hot, dim=-1).view(-1, sum(recipe))
 
 
 class TraceableFeatures:

@@ -1,11 +1,28 @@
 """Networks over particles: many actions for each state, at the cost of one pass over the state."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn import functional as F
 
 from sb3_maxent.common.observations import BoxCritic
+from sb3_maxent.functional.tracing import is_exporting
+
+# Derivatives of activations, each from the layer, its input and its output, for graphs that can't hold autograd
+DERIVATIVES: dict[type[nn.Module], Callable[[Any, th.Tensor, th.Tensor], th.Tensor]] = {
+    nn.ReLU: lambda layer, x, y: (x > 0).to(x.dtype),
+    nn.LeakyReLU: lambda layer, x, y: th.where(x > 0, 1.0, layer.negative_slope),
+    nn.ELU: lambda layer, x, y: th.where(x > 0, 1.0, y + layer.alpha),
+    nn.Tanh: lambda layer, x, y: 1 - y * y,
+    nn.Sigmoid: lambda layer, x, y: y * (1 - y),
+    nn.SiLU: lambda layer, x, y: th.sigmoid(x) + y * (1 - th.sigmoid(x)),
+    nn.Softplus: lambda layer, x, y: th.sigmoid(layer.beta * x),
+    nn.GELU: lambda layer, x, y: 0.5 * (1 + th.erf(x / math.sqrt(2))) + x * th.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+}
 
 
 def particle_forward(net: nn.Sequential, features: th.Tensor, particles: th.Tensor) -> th.Tensor:
@@ -30,7 +47,7 @@ def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -
     """What the first layer makes of [features, particle], in rows (B * N, outputs), as batch norm wants them."""
     dim = particles.shape[2]
     assert isinstance(linear, nn.Linear) and linear.in_features == features.shape[1] + dim, linear
-    if len(features) == 1:  # nothing to share between states: fewer calls, which is what acting costs
+    if not is_exporting() and len(features) == 1:  # nothing to share between states: fewer calls, which is what acting costs
         return F.linear(th.cat([features.expand(particles.shape[1], -1), particles[0]], dim=1), linear.weight, linear.bias)
     of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
     shares = F.linear(features, of_features, linear.bias).unsqueeze(1).expand(-1, particles.shape[1], -1)
@@ -51,7 +68,8 @@ def n_states_of(obs: PyTorchObs) -> int:
     :param obs: batch of B observations
     :return: B
     """
-    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+    # Not len(), which torch.jit.trace takes for a constant
+    return (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
 
 
 class ParticleCritic(BoxCritic):
@@ -92,6 +110,8 @@ class ParticleCritic(BoxCritic):
         :param actions: (B, N, d) actions in [-1, 1]
         :return: (B, N) and (B, N, d), both without gradient
         """
+        if is_exporting():
+            return self._exportable_q_and_gradient(features, actions)
         if all(_is_relu_net(q_net) for q_net in self.q_networks):
             return self._relu_q_and_gradient(features, actions)
         if not th.compiler.is_compiling() and th.is_inference_mode_enabled():  # of the caller: no gradients
@@ -126,3 +146,30 @@ class ParticleCritic(BoxCritic):
             # Few columns: products with the transposed weights, in one piece, are three times as fast
             gradient[rows] = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous())
         return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)
+
+    def _exportable_q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """The same without autograd and without a choice among rows, of which exported graphs hold neither."""
+        values, gradients = [], []
+        for q_net in self.q_networks:
+            first, *layers = q_net.children()
+            unknown = [type(layer).__name__ for layer in layers if type(layer) not in (nn.Linear, *DERIVATIVES)]
+            if unknown:
+                known = ", ".join(kind.__name__ for kind in DERIVATIVES)
+                raise ValueError(f"`activation_fn` must be one of {known} to export the gradient of Q, not {unknown[0]}")
+            outputs = [_first_layer(first, features, actions)]
+            for layer in layers:
+                outputs.append(layer(outputs[-1]))
+            values.append(outputs[-1])
+            gradient = th.ones_like(outputs[-1])
+            for layer, x, y in zip(reversed(layers), outputs[-2::-1], outputs[:0:-1], strict=True):
+                if isinstance(layer, nn.Linear):
+                    gradient = gradient @ layer.weight
+                else:
+                    gradient = gradient * DERIVATIVES[type(layer)](layer, x, y)
+            assert isinstance(first, nn.Linear)
+            gradients.append(gradient @ first.weight[:, features.shape[1] :])
+        smallest_values, smallest = th.cat(values, dim=1).min(dim=1, keepdim=True)
+        gradient = gradients[0]
+        for index, other in enumerate(gradients[1:], start=1):
+            gradient = th.where(smallest == index, other, gradient)
+        return smallest_values.view(actions.shape[:2]), gradient.view(actions.shape)

@@ -90,7 +90,7 @@ class SamplingNetwork(MaxEntActor):
         :return: (B, d) actions in [-1, 1]
         """
         features = self.extract_features(observation, self.features_extractor)
-        noise = self.draw_noise(len(features), 1)
+        noise = self.draw_noise(features.shape[0], 1)
         return th.tanh(self.unsquashed_of_features(features, noise * (not deterministic))).squeeze(1)
 
     def stein_loss(

@@ -4,6 +4,8 @@ import math
 
 import torch as th
 
+from sb3_maxent.functional.tracing import is_exporting
+
 # Particles that coincide have no distance to take a bandwidth from
 MIN_BANDWIDTH = 1e-8
 # Gram matrices give distances up to rounding; a bandwidth this many times larger keeps it below 1 percent
@@ -55,9 +57,16 @@ def bandwidth(distances: th.Tensor, rule: str | float | th.Tensor = "median", pa
         # Without the diagonal: all but every (N + 1)th entry
         flat = flat[:, 1:].reshape(n_states, n - 1, n + 1)[:, :, :-1].reshape(n_states, -1)
     mean = flat.mean(dim=1)
-    typical = flat.median(dim=1).values if rule == "median" else mean
+    typical = _median(flat) if rule == "median" else mean
     smallest = (MIN_ROUNDINGS * th.finfo(flat.dtype).eps * mean).clamp(min=MIN_BANDWIDTH)
     return th.maximum(typical / (2 * math.log(m + 1)), smallest).view(n_states, 1, 1)
+
+
+def _median(values: th.Tensor) -> th.Tensor:
+    """Of each row (B, n), the lower one of an even number."""
+    if is_exporting():  # ONNX has no median. Sorting gives the same number, and takes two to four times as long
+        return values.sort(dim=1).values[:, (values.shape[1] - 1) // 2]
+    return values.median(dim=1).values
 
 
 def rbf_kernel(distances: th.Tensor, h: th.Tensor | float) -> th.Tensor:

@@ -77,7 +77,7 @@ class S2ACActor(MaxEntActor):
         return self.mean(latent), self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        raise NotImplementedError("the particles need the critics: S2ACPolicy says how to act")
+        raise NotImplementedError("the particles need the critics: call `model.policy` in place of `model.actor`")
 
 
 class S2ACPolicy(MaxEntPolicy):

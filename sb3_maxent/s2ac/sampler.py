@@ -215,7 +215,7 @@ class SteinSampler:
         :param norms: (B, N) Frobenius norms of the particles' Jacobians
         :return: (B, 1)
         """
-        full = norms.new_full((len(norms), 1), self.svgd_step_size)
+        full = norms.new_full((norms.shape[0], 1), self.svgd_step_size)
         if self.max_step_ratio is None:
             return full
         return th.minimum(full, self.max_step_ratio / norms.amax(dim=1, keepdim=True))

@@ -98,10 +98,10 @@ class SoftQPolicy(MaxEntPolicy):
         if not deterministic:
             return self.actor(observation)
         features = self.actor.extract_features(observation, self.actor.features_extractor)
-        noise = self.predict_noise.expand(len(features), -1, -1)
+        noise = self.predict_noise.expand(features.shape[0], -1, -1)
         actions = th.tanh(self.actor.unsquashed_of_features(features, noise))  # (B, N, d)
         best = self.critic.q_particles(self.critic.particle_features(observation), actions).argmax(dim=1)
-        return actions[th.arange(len(actions), device=actions.device), best]
+        return actions[th.arange(actions.shape[0], device=actions.device), best]
 
 
 MlpPolicy = SoftQPolicy
