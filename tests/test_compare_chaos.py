@@ -9,9 +9,8 @@ import time
 import types
 from pathlib import Path
 
-import psutil
 import pytest
-from test_compare import BOX, Cluster, compare, during, fakes, statuses, tree, until, until_ended  # noqa: F401
+from comparisons import BOX, Cluster, compare, during, psutil, statuses, tree, until, until_ended
 
 from sb3_maxent.compare import __main__ as command
 from sb3_maxent.compare import folder as folders
@@ -58,7 +57,7 @@ def check_finished(names):
             assert (place / f"{BOX}.zip").is_file() and (place / "log.txt").read_text() == f"training {name}\n"
 
 
-def test_a_future_that_is_never_done(fakes, capsys, monkeypatch):  # noqa: F811
+def test_a_future_that_is_never_done(fakes, capsys, monkeypatch):
     """Dask leaves one behind where the scheduler goes while a result is on its way; the client closes then."""
     client = types.SimpleNamespace(status="running", ncores=lambda: {"a worker": 1}, close=lambda: None)
 
@@ -114,7 +113,7 @@ def run_under(action, cluster, capsys):
 
 
 @pytest.mark.slow
-def test_workers_and_the_scheduler_are_killed(fakes, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_workers_and_the_scheduler_are_killed(fakes, tmp_path, capsys, monkeypatch):
     seed = os.getpid()  # told, so that the same choices can be made again
     with capsys.disabled():
         print(f"chance by seed {seed}")

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("rliable", reason="needs the extra compare")
 pytest.importorskip("markdown_it", reason="needs the extra compare")
+import rliable.library
 from matplotlib.figure import Figure
 from rliable import metrics
 
@@ -154,6 +155,16 @@ def test_probability_of_improvement_is_that_of_rliable():
     assert mean.value == pytest.approx(metrics.probability_of_improvement(x, y))
 
 
+def test_performance_profile_is_that_of_rliable():
+    scores, thresholds = np.random.default_rng(3).random((5, 3)), np.linspace(0, 1, 7)
+    values, intervals = rliable.library.create_performance_profile({"x": scores}, thresholds, reps=2000)
+    share, low, high = statistics.performance_profile(scores, thresholds)
+    assert share == pytest.approx(values["x"]) and share[0] == 1 and share[-1] == 0
+    np.testing.assert_allclose([low, high], intervals["x"], atol=0.07)  # it resamples by chance
+    one, *no_interval = statistics.performance_profile(np.array([[0.2, 0.6, 1.0]]), np.array([0.0, 0.2, 0.5, 1.0]))
+    assert one == pytest.approx([1, 2 / 3, 2 / 3, 0]) and np.isnan(no_interval).all()
+
+
 def test_normalised_scores():
     scores = statistics.normalise({"a": np.array([2.0, 4]), "b": np.array([-6.0])})
     assert {algo: list(values) for algo, values in scores.items()} == {"a": [0.8, 1], "b": [0]}
@@ -263,6 +274,30 @@ def test_report_of_two_environments(tmp_path):
         ["hyperparams, sac, A-v0", "gamma: 0.9"],
         ["hyperparams, sac, B-v0", SETTINGS["hyperparams"]["sac"]["B-v0"]],
     ]
+
+
+def test_profiles_of_three_environments(few, tmp_path):
+    results = random_runs(["sac", "sql"], ["A-v0", "B-v0", "C-v0"], 3, np.random.default_rng(4))
+    page = write_report(tmp_path, results, {}).read_text()
+    assert (tmp_path / "figures" / "profiles.svg").is_file() and "Performance profiles</h3>" in page
+    final = {algo: [scores.final_score(run) for run in results if run.algo == algo] for algo in ("sac", "sql")}
+    above = []
+    for env in range(3):
+        values = {algo: np.array(of_algo[3 * env : 3 * env + 3]) for algo, of_algo in final.items()}
+        everything = np.concatenate(list(values.values()))
+        above.append((values["sql"] - everything.min()) / np.ptp(everything) > 0.5)
+    assert f"normalised score above 0.5: {np.mean(above):.2f} for sql, " in page
+    # One environment less: they are gone
+    write_report(tmp_path, results[:12], {})
+    assert not (tmp_path / "figures" / "profiles.svg").exists()
+
+
+def test_figures_say_in_words_what_they_show(few, tmp_path):
+    results = [run(algo, env, seed, [0, last]) for algo, last in (("sac", 7), ("sql", 9)) for env in "AB" for seed in (0, 1)]
+    page = write_report(tmp_path, results, {}).read_text()
+    titles = re.findall(r"<title id=[^>]*>([^<]+)</title>", page)
+    assert titles[0] == "Learning curves on A; IQM at the end 7.00 for sac, 9.00 for sql"
+    assert titles[2].endswith("with 95% intervals; IQM 1.000 for sql, 0.000 for sac")
 
 
 def test_runs_that_do_not_tell_apart(few, tmp_path):
@@ -391,7 +426,7 @@ def test_names_of_files(few, tmp_path):
     assert len(stems) == 4 and {"curves_ALE_Pong_v5", "curves_ALE_Pong_v5_2"} < stems
     assert all(re.fullmatch(r"[\w.-]{1,83}", stem, re.ASCII) for stem in stems)
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 5 and "<b>" not in page
+    assert page.count("<svg") == 6 and "<b>" not in page
     assert "<code>$x_1$|`y`*&lt;b&gt;</code>" in page
     # A second report replaces the first one's figures, and nothing else
     (tmp_path / "figures" / "mine.png").write_bytes(b"")
@@ -456,7 +491,7 @@ def test_page_in_a_browser(browser, few, tmp_path, width):
     assert "s2ac" in browser.title
 
     charts = browser.find_elements("css selector", "svg[role=img]")
-    assert len(charts) == 4
+    assert len(charts) == 5
     for chart in charts:
         size = chart.size
         assert chart.is_displayed() and 300 < size["width"] <= min(width, 640) and 100 < size["height"] < 800

@@ -347,6 +347,18 @@ def test_best_model_and_sampled_actions(run, folder):
     assert row.actions == "stochastic"
 
 
+def test_variants_of_a_comparison_have_names_of_their_own(run, folder, capsys):
+    shutil.copytree(folder / "sac" / "Pendulum-v1_1", folder / "variants" / "small" / "sac" / "Pendulum-v1_1")
+    variant = next(agent for agent in zoo.trained_agents(folder) if agent.variant)
+    assert (variant.algo, variant.label, variant.key[:3]) == ("sac", "small", ("small", "Pendulum-v1", "1"))
+    assert isinstance(zoo.load_agent(variant, "cpu"), SAC)
+    _, rows = run("--algos", "sac", "small", "--envs", "Pendulum-v1", "--perturb", "action_noise:0.5")
+    of_variant, of_sac = (
+        [row.mean_return for row in rows if (row.algo, row.exp_id) == (algo, "1")] for algo in ("small", "sac")
+    )
+    assert of_variant == of_sac and len(of_sac) == 2, "it is the same agent here"
+
+
 def test_agents_load_without_the_buffer(folder, tmp_path, monkeypatch):
     agents = {(agent.algo, agent.env, agent.exp_id): agent for agent in zoo.trained_agents(folder)}
     assert list(agents) == [

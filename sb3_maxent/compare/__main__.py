@@ -105,7 +105,7 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
 def _names(runs: Iterable[Run]) -> str:
     seeds: dict[str, list[str]] = {}
     for run in runs:
-        seeds.setdefault(f"{run.algo} on {run.env}", []).append(str(run.seed))
+        seeds.setdefault(f"{run.label} on {run.env}", []).append(str(run.seed))
     return "; ".join(f"{name}: seed{'s' * (len(of) > 1)} {', '.join(of)}" for name, of in seeds.items())
 
 
@@ -117,12 +117,14 @@ def _settings(arguments: Namespace, argv: Sequence[str], everything: Sequence[Ru
     :return: what is kept in the folder; of paths and addresses only what is the same on other machines
     """
     words = ["ADDRESS" if word == arguments.dask else re.sub(r"(?<![\w.-])/[^\s'\",=]*/(?=[^/])", "", word) for word in argv]
-    asked = [[run.algo, run.env, run.seed] for run in everything]
+    asked = [[run.label, run.env, run.seed] for run in everything]
+    variants = {run.variant: run.algo for run in everything if run.variant}
     return {
         "command": shlex.join(["python", "-m", "sb3_maxent.compare", *words]),
         **everything[0].settings,
         "seeds": f"{everything[0].seed} to {everything[-1].seed}",
         "n_jobs": "dask" if arguments.dask else arguments.n_jobs or 1,
+        "variants": {**((read_settings(arguments.folder) or {}).get("variants", {})), **variants},
         # What an earlier command left unfinished does not vanish from the report because this one asks for less
         "runs": [*asked, *(run for run in traces(arguments.folder) if run not in asked)],
     }

@@ -5,9 +5,10 @@ A comparison's folder: the settings that all its runs share, and reading what is
 
     settings.json                    of the latest command, to refuse other settings and for the report
     <algo>/<env>_<seed + 1>/         a finished run as rl_zoo3 left it, with run.json and log.txt
+    variants/<name>/<algo>/...       the same for an algorithm with settings of its own
     conf/                            copies of the hyperparameter files that were passed
     unfinished/                      runs that are under way or were interrupted, with their checkpoints
-    failed/<algo>_<env>_seed<seed>.log
+    failed/<name>_<env>_seed<seed>.log
     report.md, report.html, ...
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.runs import Run, read_evaluations
 from sb3_maxent.reporting.versions import machine, versions
+from sb3_maxent.zoo import VARIANTS
 
 SHARED = ("n_timesteps", "eval_freq", "eval_episodes", "num_threads", "device")
 
@@ -50,7 +52,7 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
     :raises ValueError: if one can't be read
     """
     records = []
-    for file in sorted(folder.glob("*/*/run.json")):
+    for file in sorted([*folder.glob("*/*/run.json"), *folder.glob(f"{VARIANTS}/*/*/*/run.json")]):
         try:
             records.append(json.loads(file.read_text()))
         except ValueError as error:
@@ -61,15 +63,32 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
 def traces(folder: Path) -> list[list[Any]]:
     """
     :param folder: the comparison's
-    :return: algorithm, environment and seed of the runs of earlier commands that failed or were interrupted
+    :return: name of the algorithm, environment and seed of the runs of earlier commands that failed or were interrupted
     :raises ValueError: if the folder is something else's
     """
     before = read_settings(folder)
     if before is None:
         return []
-    shared = {name: before[name] for name in SHARED}
-    runs = [Run(folder, algo, env, seed, shared, {}) for algo, env, seed in before["runs"]]
-    return [[run.algo, run.env, run.seed] for run in runs if run.log.exists() or run.attempts()]
+    runs = [_run(folder, entry, before) for entry in before["runs"]]
+    return [[run.label, run.env, run.seed] for run in runs if run.log.exists() or run.attempts()]
+
+
+def _run(folder: Path, entry: Sequence[Any], settings: dict[str, Any]) -> Run:
+    """
+    :param folder: the comparison's
+    :param entry: zoo key or name of a variant, environment id, seed
+    :param settings: of the comparison
+    :return: a run to ask where its files are
+    """
+    label, env, seed = entry
+    variants = settings.get("variants", {})
+    shared = {name: settings[name] for name in SHARED}
+    return Run(folder, variants.get(label, label), env, seed, shared, {}, variant=label if label in variants else "")
+
+
+def _label(record: dict[str, Any]) -> str:
+    """The name of a finished run's algorithm in the report"""
+    return record.get("variant") or record["algo"]
 
 
 def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
@@ -86,15 +105,22 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
     if before is None or not (finished or any(folder.glob("unfinished/*"))):
         return []  # nothing was trained, so that a mistake in the first command can be mended
     now = runs[0].settings
-    lines = [f"{name} is {before[name]} there and {now[name]} now" for name in SHARED if before[name] != now[name]]
-    hyperparams = {(run.algo, run.env): run.hyperparams for run in runs}
-    for run in finished:
-        old = run["hyperparams"]
-        new = hyperparams.pop((run["algo"], run["env"]), old)  # all seeds have the same
+    # Of the runs as well: they may have been copied from another folder
+    there_is = {name: dict.fromkeys([before[name], *(run[name] for run in finished)]) for name in SHARED}
+    lines = [f"{name} is {old} there and {now[name]} now" for name in SHARED for old in there_is[name] if old != now[name]]
+    asked = {(run.label, run.env): run for run in runs}
+    for record in finished:
+        old, run = record["hyperparams"], asked.get((_label(record), record["env"]))
+        if run is None:
+            continue
+        if run.algo != record["algo"]:
+            lines.append(f"{run.label} is a variant of {record['algo']} there and of {run.algo} now")
+            continue
+        new = run.hyperparams
         values = {name: (old.get(name, "not set"), new.get(name, "not set")) for name in sorted(old.keys() | new.keys())}
-        where = f"of {run['algo']} on {run['env']}"
+        where = f"of {run.label} on {run.env}"
         lines += [f"{name} {where} is {there} there and {here} now" for name, (there, here) in values.items() if there != here]
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -106,13 +132,13 @@ def read_results(folder: Path) -> list[Result]:
     settings = read_settings(folder)
     if settings is None:
         raise ValueError(f"there is no comparison in {folder}")
-    shared = {name: settings[name] for name in SHARED}
-    asked = {(algo, env, seed): Run(folder, algo, env, seed, shared, {}) for algo, env, seed in settings["runs"]}
+    asked = {tuple(entry): _run(folder, entry, settings) for entry in settings["runs"]}
     records = {}
-    for finished in finished_runs(folder):
-        key = finished["algo"], finished["env"], finished["seed"]
-        asked.setdefault(key, Run(folder, *key, shared, {}))
-        records[key] = finished
+    for record in finished_runs(folder):
+        key = _label(record), record["env"], record["seed"]
+        variants = {record["variant"]: record["algo"]} if record.get("variant") else {}
+        asked[key] = _run(folder, key, {**record, "variants": variants})  # in its place
+        records[key] = record
     return [_result(run, records.get(key)) for key, run in asked.items()]
 
 
@@ -122,7 +148,7 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     :param record: its ``run.json``, if it is finished
     :return: what it left behind
     """
-    common = (run.algo, run.env, run.seed, run.settings["n_timesteps"])
+    common = (run.label, run.env, run.seed, run.settings["n_timesteps"])
     if record is not None:
         return Result(*common, "finished", *read_evaluations(run.final_folder), record["seconds"], record["num_timesteps"])
     attempts = run.attempts()
@@ -143,12 +169,15 @@ def report_settings(folder: Path) -> dict[str, Any]:
     used = [run["versions"] for run in finished] or [versions()]
     hyperparams: dict[str, Any] = {}
     for run in finished:
-        hyperparams.setdefault(run["algo"], {})[run["env"]] = ", ".join(
+        hyperparams.setdefault(_label(run), {})[run["env"]] = ", ".join(
             f"{name}: {value}" for name, value in run["hyperparams"].items()
         )
-    keep = {name: value for name, value in settings.items() if name != "runs"}
+    keep = {name: value for name, value in settings.items() if name != "runs" and value != {}}
+    # Runs that were copied from another folder may have others
+    used_settings = {name: {run[name]: None for run in finished} for name in SHARED if finished}
     return {
         **keep,
+        **{name: next(iter(each)) if len(each) == 1 else _distinct(map(str, each)) for name, each in used_settings.items()},
         "machine": _distinct([run["machine"] for run in finished] or [machine()]),
         "versions": {name: _distinct([of_run.get(name, "?") for of_run in used]) for name in used[-1]},
         "hyperparams": hyperparams,

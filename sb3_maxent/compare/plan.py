@@ -3,19 +3,18 @@ The command line of a comparison and the runs it asks for. What can be known to 
 """
 
 import argparse
-import ast
 import hashlib
-import importlib
+import importlib.util
 import json
-import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from sb3_maxent import zoo
+from sb3_maxent.compare.entrants import Entrant, Items, is_literal, not_compared, read_entrants, read_items, values_of
 from sb3_maxent.compare.folder import SHARED
 from sb3_maxent.compare.runs import Run
 from sb3_maxent.reporting.command import too_small
@@ -30,7 +29,6 @@ LEAST = {
     "save_freq": 1,
     "num_threads": 1,
 }
-ITEM = re.compile(r"(?:(?P<algo>[^:=]+)=)?(?P<key>[^:=]+):(?P<value>.+)", re.DOTALL)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -47,7 +45,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--algos", nargs="+", default=[], metavar="ALGO", help="zoo keys: ours, SB3's, sb3-contrib's")
+    add(
+        "--variant",
+        nargs="+",
+        default=[],
+        metavar="NAME=ALGO,KEY:VALUE,...",
+        help="an algorithm with hyperparameters of its own, under a name of its own",
+    )
     add("--envs", nargs="+", default=[], metavar="ENV", help="ids of environments")
+    add(
+        "--env-kwargs",
+        nargs="+",
+        default=[],
+        metavar="[ENV=]KEY:VALUE",
+        help="arguments of the environments, for one of them or for all",
+    )
     add("--seeds", type=int, default=5, metavar="N", help="number of seeds (default: 5)")
     add("--first-seed", type=int, default=0, metavar="SEED", help="(default: 0)")
     add("-n", "--n-timesteps", type=int, metavar="N", help="environment steps of each run")
@@ -73,13 +85,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="[ALGO=]KEY:VALUE",
         help="single hyperparameters, for one algorithm or for all",
     )
+    add("--track", action="store_true", help="track each run with Weights and Biases, by the zoo's own option")
+    add("--wandb-project-name", metavar="NAME", help="the project there (default: the zoo's)")
+    add("--wandb-entity", metavar="NAME", help="the team there")
+    add("--wandb-tags", nargs="+", default=[], metavar="TAG", help="tags of the runs there")
     add("--gym-packages", nargs="+", default=[], metavar="MODULE", help="modules that register environments")
     add("--report-only", action="store_true", help="write the report of what is in the folder (-f) and train nothing")
     parsed = parser.parse_args(arguments)
 
     parsed.algos, parsed.envs = list(dict.fromkeys(parsed.algos)), list(dict.fromkeys(parsed.envs))
     if not parsed.report_only:
-        needed = {"--algos": parsed.algos, "--envs": parsed.envs, "-n": parsed.n_timesteps is not None}
+        needed = {"--algos": parsed.algos or parsed.variant, "--envs": parsed.envs, "-n": parsed.n_timesteps is not None}
         if not all(needed.values()):
             parser.error(f"missing: {', '.join(name for name, given in needed.items() if not given)}")
         if parsed.eval_freq is None:
@@ -96,29 +112,41 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
     """
     problems = [*_bad_numbers(arguments), *_missing_packages(arguments)]
     known = zoo.algorithms()
-    for kind, names, registered in (("algorithm", arguments.algos, known), ("environment", arguments.envs, gym.registry)):
+    entrants, variant_problems = read_entrants(arguments.algos, arguments.variant)
+    algos = list(dict.fromkeys(entrant.algo for entrant in entrants))
+    for kind, names, registered in (("algorithm", algos, known), ("environment", arguments.envs, gym.registry)):
         problems += [
             f"there is no {kind} {name!r}{zoo.did_you_mean(name, registered)}" for name in names if name not in registered
         ]
-    conf, conf_problems = _conf_files(arguments, known)
-    overrides, override_problems = _overrides(arguments, known)
-    problems += [*conf_problems, *override_problems]
-
-    problems += filter(None, map(zoo.missing_extra, arguments.algos))
+    conf, conf_problems = _conf_files(arguments.conf_file, algos, known)
+    overrides, override_problems = read_items("--hyperparams", arguments.hyperparams, "ALGO", algos, known)
+    env_kwargs, kwargs_problems = read_items("--env-kwargs", arguments.env_kwargs, "ENV", arguments.envs, list(gym.registry))
+    problems += [*variant_problems, *conf_problems, *override_problems, *kwargs_problems]
+    problems += [
+        f"--env-kwargs {item[0]}: {item['value']!r} must be a Python literal"
+        for item in dict.fromkeys(item for items in env_kwargs.values() for item in items)
+        if not is_literal(item["value"])
+    ]
+    problems += filter(None, map(zoo.missing_extra, algos))
+    overrides = {entrant.label: [*overrides[entrant.algo], *entrant.items] for entrant in entrants}
+    if any(item["key"] == "env_kwargs" for items in overrides.values() for item in items):
+        problems.append("env_kwargs is no hyperparameter here: --env-kwargs KEY:VALUE also reaches the evaluations")
 
     hyperparams: dict[tuple[str, str], dict[str, Any]] = {}
     for env in (env for env in arguments.envs if env in gym.registry):
-        for algo in (algo for algo in arguments.algos if algo in known and not zoo.is_missing(conf.get(algo))):
+        for entrant in (each for each in entrants if each.algo in known and not zoo.is_missing(conf.get(each.algo))):
+            algo, label = entrant.algo, entrant.label
             try:
-                hyperparams[algo, env] = _hyperparams(algo, env, conf.get(algo), overrides[algo])
+                hyperparams[label, env] = _hyperparams(algo, env, conf.get(algo), overrides[label], env_kwargs[env])
             except Exception as error:  # the file may be Python
                 file = f", {conf[algo]}" if algo in conf else ""
-                problems.append(f"{algo} on {env}{file}: {error if isinstance(error, ValueError) else repr(error)}")
+                problems.append(f"{label} on {env}{file}: {error if isinstance(error, ValueError) else repr(error)}")
                 continue
-            unknown = zoo.unknown_hyperparams(algo, hyperparams[algo, env])
+            unknown = zoo.unknown_hyperparams(algo, hyperparams[label, env])
             # Once, where it is the same for all environments
-            problems += [line for line in (f"{algo}: {each}" for each in unknown) if line not in problems]
-        problems += _unfit_actions(env, {algo: values for (algo, id), values in hyperparams.items() if id == env})
+            problems += [line for line in (f"{label}: {each}" for each in unknown) if line not in problems]
+        of_env = {each: hyperparams[each.label, env] for each in entrants if (each.label, env) in hyperparams}
+        problems += _unfit_actions(env, values_of(env_kwargs[env]), of_env)
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -131,12 +159,17 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
         algo: folder / "conf" / f"{algo}_{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}{file.suffix}"
         for algo, file in files.items()
     }
-    extra = {algo: _extra(arguments, {**conf, **copies}.get(algo), overrides[algo]) for algo in arguments.algos}
+
+    def run(entrant: Entrant, env: str, seed: int) -> Run:
+        of_run = hyperparams[entrant.label, env]
+        extra = _extra(arguments, entrant, {**conf, **copies}.get(entrant.algo), overrides[entrant.label], of_run)
+        return Run(folder, entrant.algo, env, seed, settings, of_run, extra, session, entrant.variant)
+
     runs = [
-        Run(folder, algo, env, seed, settings, hyperparams[algo, env], extra[algo], session)
+        run(entrant, env, seed)
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
         for env in arguments.envs
-        for algo in arguments.algos
+        for entrant in entrants
     ]
     return runs, {copies[algo]: files[algo] for algo in files}
 
@@ -150,6 +183,8 @@ def _bad_numbers(arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _missing_packages(arguments: argparse.Namespace) -> Iterable[str]:
+    if arguments.track and importlib.util.find_spec("wandb") is None:
+        yield "--track needs wandb: pip install wandb"
     for module in arguments.gym_packages:
         try:
             importlib.import_module(module)
@@ -157,19 +192,20 @@ def _missing_packages(arguments: argparse.Namespace) -> Iterable[str]:
             yield f"--gym-packages {module}: {type(error).__name__}: {error}"
 
 
-def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _conf_files(given: Sequence[str], algos: Sequence[str], known: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """
-    :param arguments: of the command line
+    :param given: with ``-conf``
+    :param algos: of the comparison
     :param known: all algorithms
     :return: file or module of each algorithm that has one; what is wrong
     """
     of_algo, problems, for_all = {}, [], None
-    for item in arguments.conf_file:
+    for item in given:
         algo, equals, file = item.partition("=")
         if not equals or Path(item).is_file():
             algo, file = "", item
-        if algo and algo not in arguments.algos:
-            problems.append(f"-conf {item}: {_not_compared(algo, arguments, known)}")
+        if algo and algo not in algos:
+            problems.append(f"-conf {item}: {not_compared(algo, algos, known)}")
         if zoo.is_missing(file):
             problems.append(f"-conf {item}: there is no file {file}")
         if algo in of_algo or (not algo and for_all):
@@ -178,74 +214,43 @@ def _conf_files(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[di
             of_algo[algo] = file
         else:
             for_all = file
-    return {**(dict.fromkeys(arguments.algos, for_all) if for_all else {}), **of_algo}, problems
+    return {**(dict.fromkeys(algos, for_all) if for_all else {}), **of_algo}, problems
 
 
-def _overrides(arguments: argparse.Namespace, known: Sequence[str]) -> tuple[dict[str, list[re.Match[str]]], list[str]]:
-    """
-    :param arguments: of the command line
-    :param known: all algorithms
-    :return: the items of each algorithm, those for all first, as a later one counts; what is wrong
-    """
-    for_all, of_algo, problems = [], {algo: [] for algo in arguments.algos}, []  # type: ignore[var-annotated]
-    for item in arguments.hyperparams:
-        match = ITEM.fullmatch(item)
-        if match is None:
-            problems.append(f"--hyperparams {item}: KEY:VALUE or ALGO=KEY:VALUE is needed")
-            continue
-        try:
-            compile(match["value"], item, "eval")  # rl_zoo3 evaluates it
-        except SyntaxError:
-            problems.append(f"--hyperparams {item}: {match['value']!r} is not a Python expression")
-        if match["algo"] is None:
-            for_all.append(match)
-        elif match["algo"] in of_algo:
-            of_algo[match["algo"]].append(match)
-        else:
-            problems.append(f"--hyperparams {item}: {_not_compared(match['algo'], arguments, known)}")
-    return {algo: [*for_all, *own] for algo, own in of_algo.items()}, problems
-
-
-def _not_compared(algo: str, arguments: argparse.Namespace, known: Sequence[str]) -> str:
-    what = "is not among --algos" if algo in known else "is no algorithm"
-    return f"{algo!r} {what}{zoo.did_you_mean(algo, arguments.algos)}"
-
-
-def _unfit_actions(env_id: str, hyperparams: dict[str, dict[str, Any]]) -> Iterable[str]:
+def _unfit_actions(env_id: str, kwargs: Mapping[str, Any], hyperparams: Mapping[Entrant, Mapping[str, Any]]) -> Iterable[str]:
     """
     :param env_id: a registered environment
-    :param hyperparams: of each algorithm that is to be trained on it
+    :param kwargs: of the command line, for the environment
+    :param hyperparams: of each entrant that is to be trained on it
     :return: what is wrong with it
     """
     try:
-        env = gym.make(env_id)
+        env = gym.make(env_id, **kwargs)
     except Exception as error:
         yield f"environment {env_id!r} can't be made: {type(error).__name__}: {error}"
         return
-    for algo, values in hyperparams.items():
-        fitting = zoo.fitting_actions(algo)
-        changed = {"env_wrapper", "vec_env_wrapper", "env_kwargs"} & values.keys()
+    for entrant, values in hyperparams.items():
+        fitting = zoo.fitting_actions(entrant.algo)
+        changed = {"env_wrapper", "vec_env_wrapper", *([] if kwargs else ["env_kwargs"])} & values.keys()
         if not changed and not isinstance(env.action_space, fitting):
             allowed = " or ".join(space.__name__ for space in fitting)
-            yield f"{algo} on {env_id}: its actions are {env.action_space}, but {algo} needs {allowed}"
+            yield f"{entrant.label} on {env_id}: its actions are {env.action_space}, but {entrant.algo} needs {allowed}"
     env.close()
 
 
-def _hyperparams(algo: str, env: str, conf: str | None, overrides: list[re.Match[str]]) -> dict[str, Any]:
+def _hyperparams(algo: str, env: str, conf: str | None, overrides: Items, env_kwargs: Items) -> dict[str, Any]:
     """
     :param algo: zoo key
     :param env: environment id
     :param conf: hyperparameter file or module, if not the zoo's
     :param overrides: single hyperparameters
+    :param env_kwargs: of the command line, in place of the file's
     :return: what the training will use, as JSON can hold it, without any memory address
     :raises ValueError: if something is missing that rl_zoo3 needs
     """
-    values = zoo.read_hyperparams(algo, env, conf)
-    for match in overrides:
-        try:
-            values[match["key"]] = ast.literal_eval(match["value"])  # so that it equals the same number of a file
-        except (ValueError, SyntaxError):
-            values[match["key"]] = match["value"]
+    values = {**zoo.read_hyperparams(algo, env, conf), **values_of(overrides)}
+    if env_kwargs:
+        values["env_kwargs"] = values_of(env_kwargs)
     if missing := {"policy", "n_timesteps"} - values.keys():
         raise ValueError(f"the hyperparameters have no {' and no '.join(sorted(missing))}, which rl_zoo3 needs")
     del values["n_timesteps"]  # it needs it, but -n counts
@@ -256,11 +261,19 @@ def _hyperparams(algo: str, env: str, conf: str | None, overrides: list[re.Match
     return json.loads(json.dumps(values, default=describe))
 
 
-def _extra(arguments: argparse.Namespace, conf: Path | str | None, overrides: list[re.Match[str]]) -> tuple[str, ...]:
+def _extra(
+    arguments: argparse.Namespace,
+    entrant: Entrant,
+    conf: Path | str | None,
+    overrides: Items,
+    hyperparams: Mapping[str, Any],
+) -> tuple[str, ...]:
     """
     :param arguments: of the command line
-    :param conf: hyperparameter file or module of an algorithm
+    :param entrant: which
+    :param conf: its hyperparameter file or module
     :param overrides: its single hyperparameters
+    :param hyperparams: all of them, for the environment
     :return: arguments of its trainings beside those that all share
     """
     extra = []
@@ -270,6 +283,14 @@ def _extra(arguments: argparse.Namespace, conf: Path | str | None, overrides: li
         extra += ["--conf-file", str(conf)]
     if overrides:
         extra += ["--hyperparams", *(f"{item['key']}:{item['value']}" for item in overrides)]
+    if isinstance(kwargs := hyperparams.get("env_kwargs"), dict) and kwargs:
+        # Also those of a file: rl_zoo3 doesn't pass them on to the environment of the evaluations
+        extra += ["--env-kwargs", *(f"{key}:{value!r}" for key, value in kwargs.items())]
     if arguments.gym_packages:
         extra += ["--gym-packages", *arguments.gym_packages]
+    if arguments.track:
+        extra += ["--track", "--wandb-group", entrant.label]
+        named = {"--wandb-project-name": arguments.wandb_project_name, "--wandb-entity": arguments.wandb_entity}
+        extra += [word for option, value in named.items() if value for word in (option, value)]
+        extra += ["--wandb-tags", *arguments.wandb_tags] if arguments.wandb_tags else []
     return tuple(extra)

@@ -26,8 +26,18 @@ from sb3_maxent.compare.scores import (
 )
 from sb3_maxent.reporting import formatting as fmt
 from sb3_maxent.reporting.page import FOLDED, write_page
-from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, normalise, probability_of_improvement, summarise
+from sb3_maxent.reporting.statistics import (
+    REPETITIONS,
+    Estimate,
+    normalise,
+    performance_profile,
+    probability_of_improvement,
+    summarise,
+)
 
+# Where performance profiles are drawn, and from how many environments on
+PROFILE_SCORES = np.linspace(0, 1, 101)
+PROFILE_ENVIRONMENTS = 3
 COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
 
 
@@ -97,6 +107,19 @@ def _aggregate_figure(algos: Sequence[str], estimates: Mapping[str, Mapping[str,
     panels[0].set_yticks(range(len(estimates)), [fmt.shorten(algo, 24) for algo in estimates])
     panels[0].set_ylim(len(estimates) - 0.5, -0.5)
     panels[1].set_xlabel("normalised score")
+    return figure
+
+
+def _profiles_figure(algos: Sequence[str], profiles: Mapping[str, np.ndarray]) -> Figure:
+    """Share of the runs above each score, with its interval as a band; the colours are those of the curves"""
+    figure = Figure(figsize=(6, 3.7), layout="constrained")
+    axes = figure.subplots()
+    for algo, (share, low, high) in profiles.items():
+        look = fmt.look(algos.index(algo))
+        axes.plot(PROFILE_SCORES, share, label=fmt.shorten(algo, 24), linewidth=1.8, **look)
+        axes.fill_between(PROFILE_SCORES, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.set(xlabel="normalised score", ylabel="share of the runs above it", ylim=(-0.02, 1.02))
+    figure.legend(loc="outside lower left", ncols=3)
     return figure
 
 
@@ -268,7 +291,10 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
     if not any(len(curve.steps) or curve.others for curve in curves):
         yield "No run has been evaluated so far: there is no curve to draw."
         return
-    title = f"Learning curves on {env}"
+    ends = ", ".join(
+        f"{curve.iqm[-1]:.{decimals}f} for {curve.algo}" for curve in curves if len(curve.steps) and np.isfinite(curve.iqm[-1])
+    )
+    title = f"Learning curves on {env}" + (f"; IQM at the end {ends}" if ends else "")
     yield _image(folder, f"curves_{env}", title, _curves_figure(env, curves))
     caption = (
         f"IQM over the runs at common steps, with a pointwise 95% interval ({CURVE_REPETITIONS:,} resamples). A curve ends"
@@ -353,8 +379,26 @@ def _aggregate(comparison: _Comparison, folder: Path) -> Iterable[str]:
             "“Runs each” is the number of runs of each environment that are used, so that all environments weigh the same: the"
             " fewest that finished on one of them, taken by seed."
         )
-    title = "Normalised scores over the environments, with 95% intervals"
+    title = "Normalised scores over the environments, with 95% intervals; IQM "
+    title += ", ".join(f"{estimates[algo]['IQM'].value:.3f} for {algo}" for algo in order)
     yield _image(folder, "aggregate", title, _aggregate_figure(comparison.algos, {algo: estimates[algo] for algo in order}))
+
+    if len(common) < PROFILE_ENVIRONMENTS:
+        return
+    yield "### Performance profiles"
+    profiles = {
+        algo: performance_profile(np.stack([normalised[env][algo][: fewest[algo]] for env in common], axis=1), PROFILE_SCORES)
+        for algo in order
+    }
+    middle = len(PROFILE_SCORES) // 2
+    title = "Performance profiles; share of the runs with a normalised score above 0.5: "
+    title += ", ".join(f"{profiles[algo][0, middle]:.2f} for {algo}" for algo in order)
+    yield _image(folder, "profiles", title, _profiles_figure(comparison.algos, profiles))
+    yield (
+        "Share of the runs, over all environments, with a normalised score above that of the axis, and its pointwise 95%"
+        " interval. An algorithm whose line is above another's everywhere is better at every level; where lines cross, one has"
+        " more good runs and the other fewer bad ones."
+    )
 
 
 def _missing(comparison: _Comparison) -> Iterable[str]:
@@ -435,7 +479,7 @@ def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str,
         raise ValueError("results is empty: a report needs at least one run, be it an unfinished one")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for old in (folder / "figures").iterdir():
-        if re.fullmatch(r"(curves_.*|aggregate)\.(png|svg)", old.name):
+        if re.fullmatch(r"(curves_.*|aggregate|profiles)\.(png|svg)", old.name):
             old.unlink()
     write_csv(folder / "results.csv", results)
 

@@ -1,10 +1,10 @@
 """
 One run of a comparison: the RL Zoo's training in a process of its own, and where it lies.
 
-A run trains in a folder of its own, ``unfinished/<algo>_<env>_seed<seed>_<time>_<session>/``. When it is complete it is
-moved to where rl_zoo3 would have put it, ``<algo>/<env>_<seed + 1>/``, by one atomic rename: a run that lies there is
-finished, and nothing else marks it. So nothing has to be repaired after a kill at any moment, and where two processes train
-the same run the second one to finish is discarded.
+A run trains in a folder of its own, ``unfinished/<name>_<env>_seed<seed>_<time>_<session>/``. When it is complete it is
+moved to where rl_zoo3 would have put it, ``<algo>/<env>_<seed + 1>/``, a variant's to ``variants/<name>/<algo>/...``, by one
+atomic rename: a run that lies there is finished, and nothing else marks it. So nothing has to be repaired after a kill at any
+moment, and where two processes train the same run the second one to finish is discarded.
 """
 
 import errno
@@ -29,6 +29,7 @@ import numpy as np
 
 from sb3_maxent.reporting.command import DISK_FULL
 from sb3_maxent.reporting.versions import machine, versions
+from sb3_maxent.zoo import VARIANTS
 
 # Starts a training; the arguments of the zoo's command follow
 LAUNCHER = [sys.executable, "-m", "sb3_maxent.compare.child"]
@@ -49,6 +50,7 @@ class Run:
     :param hyperparams: the algorithm's hyperparameters for this environment, as JSON can hold them
     :param arguments: for the zoo's training, beside those that follow from the above
     :param session: marks the folders of runs that are under way as those of one call of the command
+    :param variant: name of these settings of the algorithm, empty for the zoo's
     """
 
     folder: Path
@@ -59,13 +61,19 @@ class Run:
     hyperparams: dict[str, Any]
     arguments: tuple[str, ...] = ()
     session: str = "0"
+    variant: str = ""
 
     def __str__(self) -> str:
-        return f"{self.algo} on {self.env}, seed {self.seed}"
+        return f"{self.label} on {self.env}, seed {self.seed}"
+
+    @property
+    def label(self) -> str:
+        """What the report calls the algorithm"""
+        return self.variant or self.algo
 
     @property
     def name(self) -> str:
-        return f"{self.algo}_{self.env_name}_seed{self.seed}"
+        return f"{self.label}_{self.env_name}_seed{self.seed}"
 
     @property
     def env_name(self) -> str:
@@ -75,7 +83,8 @@ class Run:
     @property
     def final_folder(self) -> Path:
         """Where the run lies when it is finished; rl_zoo3 counts from 1"""
-        return self.folder / self.algo / f"{self.env_name}_{self.seed + 1}"
+        folder = self.folder / VARIANTS / self.variant if self.variant else self.folder
+        return folder / self.algo / f"{self.env_name}_{self.seed + 1}"
 
     @property
     def log(self) -> Path:
@@ -240,7 +249,7 @@ def _failed(run: Run, attempt: Path, problem: str) -> Outcome:
 
 
 def _publish(run: Run, attempt: Path) -> Outcome:
-    run.final_folder.parent.mkdir(exist_ok=True)
+    run.final_folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         run.training_folder(attempt).rename(run.final_folder)
         outcome = Outcome("finished")
@@ -286,6 +295,7 @@ def _record(run: Run) -> dict[str, Any]:
     """
     return {
         "algo": run.algo,
+        "variant": run.variant,
         "env": run.env,
         "seed": run.seed,
         **run.settings,

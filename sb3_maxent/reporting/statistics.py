@@ -9,6 +9,8 @@ import numpy as np
 from rliable.library import get_interval_estimates
 
 REPETITIONS = 5000
+# For each point of a profile: a band need not be as exact as a number in a table
+PROFILE_REPETITIONS = 1000
 
 
 class Estimate(NamedTuple):
@@ -97,6 +99,25 @@ def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -
     enough = [min(map(len, pair)) > 1 for pair in pairs]
     estimates[1:, [not each for each in (*enough, all(enough))]] = math.nan
     return [Estimate(*map(float, estimate)) for estimate in estimates.T]
+
+
+def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """
+    Performance profile (score distribution) of an algorithm: "Deep Reinforcement Learning at the Edge of the Statistical
+    Precipice" (Agarwal et al., 2021), section 4.2.
+
+    :param scores: (N, T) normalised scores of N >= 1 runs on each of T environments
+    :param thresholds: (M,) scores
+    :return: (3, M) share of all runs with a score above each threshold, and the lower and the upper end of its pointwise 95%
+        interval, NaN for N = 1
+    """
+
+    def shares(sample: np.ndarray) -> np.ndarray:
+        return (sample[..., None] > thresholds).mean(axis=(0, 1))
+
+    if len(scores) > 1:
+        return bootstrap(shares, [scores], PROFILE_REPETITIONS)
+    return np.vstack([shares(scores), np.full((2, len(thresholds)), math.nan)])
 
 
 def normalise(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ class Job:
     device: str
 
     def __str__(self) -> str:
-        return f"{self.agent.algo} on {self.agent.env}, agent {self.agent.exp_id} (seed {self.agent.seed}), {self.world}"
+        return f"{self.agent.label} on {self.agent.env}, agent {self.agent.exp_id} (seed {self.agent.seed}), {self.world}"
 
 
 def environment(agent: zoo.TrainedAgent, world: World, n_envs: int = 1, seed: int = 0) -> VecEnv:
@@ -82,7 +82,7 @@ def evaluate(job: Job) -> Row | str:
     except Exception as error:  # an agent that can't be loaded, an environment's own: the others may still do
         return f"failed: {type(error).__name__}: {error}"
     return Row(
-        algo=job.agent.algo,
+        algo=job.agent.label,
         env=job.agent.env,
         exp_id=job.agent.exp_id,
         folder=job.agent.folder,

@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("-f", "--folder", type=Path, default=Path("logs"), help="of the trained agents (default: logs)")
-    add("--algos", nargs="+", default=[], metavar="ALGO", help="zoo keys (default: all that are there)")
+    add("--algos", nargs="+", default=[], metavar="ALGO", help="zoo keys, or names of variants (default: all that are there)")
     add("--envs", nargs="+", default=[], metavar="ENV", help="ids of environments (default: all that are there)")
     add("--perturb", nargs="+", default=[], metavar="NAME:V1,V2,...", help="perturbations and their strengths")
     add("--product", action="store_true", help="all combinations of the strengths (default: one perturbation at a time)")
@@ -70,10 +70,10 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
         problems.append(f"--device {arguments.device}: {error}")
 
     agents = zoo.trained_agents(arguments.folder, arguments.load_best)
-    algos = arguments.algos or list(dict.fromkeys(agent.algo for agent in agents))
+    algos = arguments.algos or list(dict.fromkeys(agent.label for agent in agents))
     envs = arguments.envs or list(dict.fromkeys(agent.env for agent in agents))
     problems += _missing_agents(arguments, agents)
-    agents = [agent for agent in agents if agent.algo in algos and agent.env in envs]
+    agents = [agent for agent in agents if agent.label in algos and agent.env in envs]
     axes: dict[str, list[Any]] = {}
     for item in arguments.perturb:
         try:
@@ -106,7 +106,7 @@ def plan(arguments: argparse.Namespace) -> list[Job]:
         for world in (products if arguments.product else singles)
         for algo in algos
         for agent in agents
-        if (agent.algo, agent.env) == (algo, env)
+        if (agent.label, agent.env) == (algo, env)
     ]
 
 
@@ -115,13 +115,14 @@ def _missing_agents(arguments: argparse.Namespace, agents: Sequence[zoo.TrainedA
     if not agents:
         yield f"there is no trained agent in {folder}{' with a best_model.zip' if arguments.load_best else ''} (-f)"
         return
-    pairs = {(agent.algo, agent.env) for agent in agents}
+    pairs = {(agent.label, agent.env) for agent in agents}
     algos, envs = map(set, zip(*pairs, strict=True))
     for kind, names, known in (("algorithm", arguments.algos, algos), ("environment", arguments.envs, envs)):
         yield from (
             f"{folder} has no agent of {kind} {name!r}{zoo.did_you_mean(name, known)}" for name in names if name not in known
         )
-    for algo in sorted(algos.intersection(arguments.algos or algos).difference(zoo.algorithms())):
+    asked = {agent.algo for agent in agents if agent.label in (arguments.algos or algos)}
+    for algo in sorted(asked.difference(zoo.algorithms())):
         yield f"{algo} is no algorithm of the zoo: is what registers it missing?"
     for algo, env in itertools.product(arguments.algos, arguments.envs):
         if algo in algos and env in envs and (algo, env) not in pairs:
@@ -137,7 +138,7 @@ def _incomparable(env: str, agents: Sequence[zoo.TrainedAgent]) -> Iterable[str]
     kwargs = {}
     for agent in agents:
         with contextlib.suppress(Exception):  # of a file that can't be read: the evaluation will say so
-            kwargs[str(agent.env_kwargs)] = f"{agent.algo} {agent.exp_id}"
+            kwargs[str(agent.env_kwargs)] = f"{agent.label} {agent.exp_id}"
     if len(kwargs) > 1:
         each = "; ".join(f"{agent}: {text}" for text, agent in kwargs.items())
         yield f"{env}: agents with other env_kwargs can't be compared ({each}): each kind wants a folder of its own (-f, -o)"

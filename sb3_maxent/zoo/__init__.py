@@ -4,7 +4,7 @@ RL Zoo integration: the algorithms, their hyperparameter files and search spaces
 The only room of the package that imports rl_zoo3, and not before it is used.
 """
 
-from sb3_maxent.zoo.agents import TrainedAgent, env_kwargs_of, evaluation_env, load_agent, trained_agents
+from sb3_maxent.zoo.agents import VARIANTS, TrainedAgent, env_kwargs_of, evaluation_env, load_agent, trained_agents
 from sb3_maxent.zoo.command import COMMANDS, main
 from sb3_maxent.zoo.registry import (
     ALGORITHMS,
@@ -26,6 +26,7 @@ __all__ = [
     "ALGORITHMS",
     "COMMANDS",
     "NET_ARCHS",
+    "VARIANTS",
     "Algorithm",
     "TrainedAgent",
     "algorithms",

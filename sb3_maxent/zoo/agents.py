@@ -18,6 +18,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_maxent.zoo.registry import register
 
+# A folder of a comparison's with a folder for each variant, which the zoo's commands take as their -f
+VARIANTS = "variants"
+
 
 class _EndOfEpisode(gym.Wrapper[Any, Any, Any, Any]):
     """
@@ -40,7 +43,8 @@ class _EndOfEpisode(gym.Wrapper[Any, Any, Any, Any]):
 @dataclass(frozen=True)
 class TrainedAgent:
     """
-    What a training left behind in ``<folder>/<algo>/<env>_<exp_id>/``.
+    What a training left behind in ``<folder>/<algo>/<env>_<exp_id>/``, or, for a comparison's variant of an algorithm, in
+    ``<folder>/variants/<variant>/<algo>/<env>_<exp_id>/``.
 
     :param algo: zoo key
     :param env: environment id
@@ -49,6 +53,7 @@ class TrainedAgent:
     :param seed: of the training
     :param file: the model
     :param arguments: of the training's command line, by name
+    :param variant: of the algorithm, empty for the algorithm itself
     """
 
     algo: str
@@ -58,11 +63,17 @@ class TrainedAgent:
     seed: int
     file: Path
     arguments: dict[str, Any]
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """The algorithm's name in reports: that of the variant, or the zoo key"""
+        return self.variant or self.algo
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What tells it from all other agents: algorithm, environment, number, folder."""
-        return self.algo, self.env, self.exp_id, self.folder
+        """What tells it from all other agents: name of the algorithm, environment, number, folder."""
+        return self.label, self.env, self.exp_id, self.folder
 
     @cached_property
     def _saved(self) -> tuple[dict[str, Any], str | None]:
@@ -146,8 +157,10 @@ def trained_agents(folder: str | Path, best: bool = False) -> list[TrainedAgent]
     import yaml  # rl_zoo3's
 
     agents = []
-    for settings in (file.parent for file in Path(folder).glob("*/*/*/args.yml")):
+    variants = Path(folder, VARIANTS)
+    for settings in (file.parent for root in (Path(folder), *variants.glob("*")) for file in root.glob("*/*/*/args.yml")):
         place = settings.parent
+        root = place.parents[1]
         file = place / ("best_model.zip" if best else f"{settings.name}.zip")
         if file.is_file():
             try:
@@ -157,8 +170,10 @@ def trained_agents(folder: str | Path, best: bool = False) -> list[TrainedAgent]
             except (yaml.YAMLError, KeyError, TypeError) as error:
                 raise ValueError(f"{settings / 'args.yml'} can't be read: {error!r}") from error
             exp_id = place.name.removeprefix(f"{settings.name}_")
-            agents.append(TrainedAgent(place.parent.name, env, exp_id, Path(folder).as_posix(), seed, file, arguments))
-    return sorted(agents, key=lambda agent: (agent.algo, agent.env, len(agent.exp_id), agent.exp_id))
+            variant = root.name if root.parent == variants else ""
+            algo, where = place.parent.name, Path(folder).as_posix()
+            agents.append(TrainedAgent(algo, env, exp_id, where, seed, file, arguments, variant))
+    return sorted(agents, key=lambda agent: (agent.label, agent.env, len(agent.exp_id), agent.exp_id))
 
 
 def load_agent(agent: TrainedAgent, device: str = "auto") -> BaseAlgorithm:
