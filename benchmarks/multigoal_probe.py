@@ -1,11 +1,11 @@
 """
-What the models that benchmarks/multimodal.py saved (``--save FOLDER``) do where it did not look:
+What the agents of comparisons do where benchmarks/multimodal.py does not look:
 
 - entropy of the policy at the probe states: the algorithm's own estimate, that of the actions that it really draws
   (histogram of 20000, cells of 0.1), and that of exp(Q / alpha) with the learned Q, by quadrature;
 - success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper)::
 
-    python benchmarks/multigoal_probe.py --models FOLDER --csv benchmarks/data/multigoal_probe.csv
+    python benchmarks/multigoal_probe.py -f runs/modes --csv benchmarks/data/multigoal_probe.csv
     python benchmarks/multigoal_probe.py --report
 """
 
@@ -17,14 +17,14 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch as th
-from multimodal import TASKS, measure_goals
+from multimodal import GOALS, key_of, measure_goals
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import DATA, read, write
 
 from sb3_maxent import S2AC, SoftQLearning
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q
-from sb3_maxent.zoo import ALGORITHMS
+from sb3_maxent.zoo import TrainedAgent, trained_agents
 
 # Those of S2AC's code, see MultiGoalEnv
 OBSTACLES = {"multigoal": [[[-1.5, 3], [1.5, 3]]], "multigoal-maxent": [[[-2, 0], [0, 2]]]}
@@ -57,16 +57,14 @@ def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
     }
 
 
-def look(path: Path) -> list[dict[str, str]]:
+def look(agent: TrainedAgent) -> list[dict[str, str]]:
     """
-    :param path: TASK_ALGO[_LABEL]_SEED.zip
+    :param agent: that reaches for goals
     :return: rows for the CSV
     """
-    task, algo, *label, seed = path.stem.split("_")
-    env_id, env_kwargs = TASKS[task]
-    model = (SAC if algo == "sac" else ALGORITHMS[algo].algorithm).load(path, device="cpu", custom_objects={"buffer_size": 1})
-    common = {"task": task, "algo": algo, "label": "_".join(label), "seed": seed}
-    th.manual_seed(int(seed))
+    env_id, env_kwargs, model, common = agent.env, agent.env_kwargs, agent.load("cpu"), key_of(agent)
+    task = common["task"]
+    th.manual_seed(agent.seed)
     with th.no_grad():
         rows = [
             {**common, "what": f"entropy at {state.tolist()}", "measures": json.dumps(entropies(model, state))}
@@ -109,14 +107,14 @@ def report(path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, help="folder with the saved models")
+    parser.add_argument("-f", "--folder", type=Path, nargs="+", default=[], help="of comparisons")
     parser.add_argument("--csv", type=Path, default=DATA / "multigoal_probe.csv")
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV")
     args = parser.parse_args()
     th.set_num_threads(1)
     if not args.report:
-        paths = sorted(path for path in args.models.glob("multigoal*_*.zip"))
-        rows = [row for path in paths for row in look(path)]
+        agents = [agent for folder in args.folder for agent in trained_agents(folder) if agent.env in GOALS]
+        rows = [row for agent in agents for row in look(agent)]
         write(args.csv, COLUMNS, rows)
     report(args.csv)
 

@@ -1,47 +1,33 @@
 """
 Policies with several modes, against exact solutions: MixtureBandit-v0 (KL divergence to the optimal policy, share of
-each mode), MultiGoal-v0 and MultiGoalMaxEnt-v0 (share of episodes that reach each goal), with the RL Zoo's training.
+each mode), MultiGoal-v0 and MultiGoalMaxEnt-v0 (share of episodes that reach each goal). The agents are those of comparisons;
+the policy at the end of a training is sampled (20000 actions, 200 episodes)::
 
-Each run is one process, ``python -m sb3_maxent.zoo train``, with the hyperparameters of hyperparams/ALGO.yml.
-Its last policy is sampled (20000 actions, 200 episodes). Finished runs are appended to the CSV as they come, and skipped
-when the same command is given again::
-
-    python benchmarks/multimodal.py --task bandit-3 bandit-4 multigoal multigoal-maxent --algo s2ac sql sac --seeds 5
+    python -m sb3_maxent.compare --algos s2ac sql sac --envs MixtureBandit-v0 MultiGoal-v0 --seeds 5 -n 20000 -f runs/modes
+    python benchmarks/multimodal.py -f runs/modes
     python benchmarks/multimodal.py --report
 
-With ``--save FOLDER`` the models are kept, and benchmarks/multigoal_probe.py can look at them.
+Agents that are in the CSV already are skipped. A variant of a comparison has its name in the column ``label``, without the
+algorithm's before it.
 """
 
 import argparse
 import json
-import shutil
-import sys
-import tempfile
-import time
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch as th
-from learning import VERSIONS, add_arguments, run_missing, zoo_train
-from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from tables import read
+from tables import DATA, read, write
 
 from sb3_maxent.reference import histogram_kl
-from sb3_maxent.zoo import ALGORITHMS
+from sb3_maxent.zoo import TrainedAgent, trained_agents
 
 N_ACTIONS, N_EPISODES = 20_000, 200
-THREE = {"means": [[0.6, 0.0], [-0.4, 0.5], [-0.4, -0.5]], "weights": [0.5, 0.3, 0.2]}
-# name: environment, its arguments
-TASKS: dict[str, tuple[str, dict]] = {
-    "bandit-3": ("MixtureBandit-v0", THREE),
-    "bandit-4": ("MixtureBandit-v0", {}),
-    "multigoal": ("MultiGoal-v0", {}),
-    "multigoal-maxent": ("MultiGoalMaxEnt-v0", {}),
-}
+GOALS = {"MultiGoal-v0": "multigoal", "MultiGoalMaxEnt-v0": "multigoal-maxent"}
 COLUMNS = ["task", "algo", "label", "seed", "steps", "measures", "seconds", "hyperparams", "versions"]
 
 
@@ -60,7 +46,7 @@ def measure_bandit(model: BaseAlgorithm, env_kwargs: dict) -> dict:
     }
 
 
-def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
+def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict, n_episodes: int = N_EPISODES) -> dict:
     """
     Shares of the episodes that reach each goal, their lengths and returns; actions are sampled. With obstacles, also the
     share of the episodes that touch one, and of these the share that reaches a goal.
@@ -78,7 +64,7 @@ def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
             blocked[index] = False
 
     # The same number from each environment: short episodes would be counted more often otherwise
-    evaluate_policy(model, env, N_EPISODES, deterministic=False, callback=record)
+    evaluate_policy(model, env, n_episodes, deterministic=False, callback=record)
     goals = [info["goal"] for info in episodes]
     n_goals = len(env.get_attr("goals")[0])
     shares = [goals.count(f"goal {index}") / len(goals) for index in range(n_goals)]
@@ -95,40 +81,36 @@ def measure_goals(model: BaseAlgorithm, env_id: str, env_kwargs: dict) -> dict:
     return measures
 
 
-def train(task: str, algo: str, seed: int, args: argparse.Namespace) -> list[dict[str, str]]:
-    """
-    One run.
+def key_of(agent: TrainedAgent) -> dict[str, str]:
+    """What tells an agent from the others: task, algorithm, label and seed; nothing where there is no such task."""
+    task = GOALS.get(agent.env, "")
+    if agent.env == "MixtureBandit-v0":
+        task = f"bandit-{len(gym.make(agent.env, **agent.env_kwargs).unwrapped.mode_probabilities())}"
+    label = agent.variant.removeprefix(f"{agent.algo}-")
+    return {"task": task, "algo": agent.algo, "label": label, "seed": str(agent.seed)} if task else {}
 
-    :return: its row
-    :raises RuntimeError: with the process's output, if it fails
+
+def measure(agent: TrainedAgent, n_episodes: int) -> dict[str, str]:
     """
-    env, env_kwargs = TASKS[task]
-    start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        extra = ["--eval-freq", "-1"]
-        if env_kwargs:
-            extra += ["--env-kwargs", *(f"{key}:{value}".replace(" ", "") for key, value in env_kwargs.items())]
-        path = zoo_train(env, algo, seed, args, folder, *extra)
-        model = (SAC if algo == "sac" else ALGORITHMS[algo].algorithm).load(path, device="cpu")
-        if args.save is not None:
-            args.save.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, args.save / f"{'_'.join(filter(None, [task, algo, args.label, str(seed)]))}.zip")
-    seconds = time.time() - start
-    th.manual_seed(seed)
-    measures = measure_bandit(model, env_kwargs) if env == "MixtureBandit-v0" else measure_goals(model, env, env_kwargs)
-    return [
-        {
-            "task": task,
-            "algo": algo,
-            "label": args.label,
-            "seed": str(seed),
-            "steps": str(model.num_timesteps),
-            "measures": json.dumps(measures),
-            "seconds": f"{seconds:.0f}",
-            "hyperparams": " ".join(args.hyperparams),
-            "versions": VERSIONS,
-        }
-    ]
+    :param agent: of a comparison
+    :param n_episodes: where it reaches for goals
+    :return: its row
+    """
+    model = agent.load("cpu")
+    th.manual_seed(agent.seed)
+    if agent.env in GOALS:
+        measures = measure_goals(model, agent.env, agent.env_kwargs, n_episodes)
+    else:
+        measures = measure_bandit(model, agent.env_kwargs)
+    run = json.loads(agent.file.with_name("run.json").read_text())
+    return {
+        **key_of(agent),
+        "steps": str(model.num_timesteps),
+        "measures": json.dumps(measures),
+        "seconds": f"{run['seconds']:.0f}",
+        "hyperparams": " ".join(f"{name}:{value}" for name, value in (agent.arguments["hyperparams"] or {}).items()),
+        "versions": " ".join(f"{name}=={version}" for name, version in run["versions"].items()),
+    }
 
 
 def report(path: Path) -> None:
@@ -140,19 +122,28 @@ def report(path: Path) -> None:
         print(f"| {row['task']} | {name} | {row['seed']} | {row['steps']} | {measures} | {row['seconds']} |")
 
 
-def main() -> int:
+def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--save", type=Path, help="folder for the trained models")
-    add_arguments(parser, ["s2ac", "sql", "sac"], steps=20_000, seeds=5, csv_name="multimodal.csv")
+    parser.add_argument("-f", "--folder", type=Path, nargs="+", default=[], help="of comparisons")
+    parser.add_argument("--episodes", type=int, default=N_EPISODES, help="where agents reach for goals")
+    parser.add_argument("--csv", type=Path, default=DATA / "multimodal.csv")
+    parser.add_argument("--report", action="store_true", help="print a table of what is in the CSV, measure nothing")
     args = parser.parse_args()
     th.set_num_threads(1)
     if args.report:
         report(args.csv)
-        return 0
-    return run_missing(args, args.task, COLUMNS, train, lambda rows: rows[0]["measures"])
+        return
+    for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
+        key = key_of(agent)
+        there = [{name: row[name] for name in key} for row in read(args.csv)]
+        if not key or key in there:
+            print(f"{' '.join(agent.key)}: {'already in the CSV' if key else 'not one of these tasks'}", flush=True)
+            continue
+        row = measure(agent, args.episodes)
+        write(args.csv, COLUMNS, [row], append=True)
+        print(f"{' '.join(filter(None, key.values()))}: {row['measures']}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

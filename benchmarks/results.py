@@ -97,7 +97,7 @@ def final_returns(name: str, env: str, algo: str, **equal: object) -> np.ndarray
 
 def measures(name: str, task: str, key: tuple[str, str], **equal: object) -> pd.DataFrame:
     """What was measured of each seed: the JSON column of multimodal.csv and multigoal_probe.csv, as columns."""
-    rows = read(name, task=task, algo=key[0], label=key[1], **equal).sort_values("seed")
+    rows = read(name, task=task, algo=key[0], label=key[1].replace(" ", "-"), **equal).sort_values("seed")
     return pd.DataFrame([json.loads(text) for text in rows.measures], index=rows.seed)
 
 
