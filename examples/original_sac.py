@@ -27,10 +27,10 @@ from sb3_maxent.common.policies import MaxEntPolicy
 
 class ValueCritic(ContinuousCritic):
     """
-    The Q networks, which SB3 has (``critic(observations, actions)``), and the network of the state value beside them.
+    SB3's Q networks (``critic(observations, actions)``), and the network of the state value beside them.
 
-    One module for all: so one optimizer trains them, and one Polyak update moves their targets. In the target critic the
-    state value is that of psi-bar; its Q networks follow as well, but the algorithm has no use for them.
+    All are in one module, so one optimizer trains them, and one Polyak update moves their targets. In the target critic
+    the state value is that of psi-bar. Its Q networks follow as well, but the algorithm has no use for them.
     A features extractor that learns (images) is shared by Q and V.
 
     :param net_arch: layer sizes, the same for Q and V
@@ -151,7 +151,7 @@ class OriginalSAC(MaxEntAlgorithm):
         Soft value of the policy by the current Q networks, from one action of the policy in each state (Equation 3).
 
         :param step: the gradient step
-        :return: (B, 1) min_k Q_k(s, a) - alpha log pi(a|s), with the gradient through the action, and (B, 1) -log pi(a|s)
+        :return: (B, 1) min_k Q_k(s, a) - alpha log pi(a|s), with the gradient through the action; (B, 1) -log pi(a|s)
         """
         actions, log_prob = self.actor.action_log_prob(step.batch.observations)  # Equation 11
         entropy = -log_prob.reshape(-1, 1)

@@ -29,6 +29,10 @@ PAGES = {
     if "_build" not in path.parts
 }
 FOLDERS = ("examples", "benchmarks", "hyperparams")
+# Columns of code that the site shows without scrolling in a window of 1280 pixels
+WIDTH = 110
+# Pages with wider code, which is still to be broken into lines
+WIDE = {"docs/guide/robustness.md"}
 
 # Blocks that are run, those that are no commands, and directives that don't hold code
 RUN = {"python", "bash"}
@@ -143,7 +147,7 @@ def blocks_of(page, text):
 
 def commands_of(block):
     """The commands of a bash block, one a line, without comments."""
-    lines = block.text.replace("\\\n", " ").splitlines()
+    lines = re.sub(r" *\\\n *", " ", block.text).splitlines()
     return [
         shlex.join(words) if "#" in line else line.strip() for line in lines if (words := shlex.split(line, comments=True))
     ]
@@ -242,6 +246,13 @@ def test_every_block_is_run_or_no_command():
     # That the parser sees them: as many openings as lines that look like one
     looks = sum(len(re.findall(r"^ *```(?:python|bash)\b", text, re.MULTILINE)) for text in PAGES.values())
     assert looks == len(TO_RUN) and len(TO_RUN) > 20
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in WIDE])
+def test_code_fits_the_page(page):
+    lines = [line for block in BLOCKS if block.page == page for line in block.text.splitlines()]
+    wide = [line for line in lines if len(line) > WIDTH]
+    assert not wide, f"{page} has code of more than {WIDTH} columns: {wide}"
 
 
 def test_nothing_in_the_tables_is_stale():

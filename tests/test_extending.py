@@ -156,7 +156,8 @@ def test_log_density_of_the_actor():
     actions, log_prob = actor.action_log_prob(observations)
     mean, log_std, _ = actor.get_action_dist_params(observations)
     u = th.atanh(actions.detach()).requires_grad_(True)
-    expected = th.distributions.Normal(mean, log_std.exp()).log_prob(u).sum(dim=1) - log_abs_det_jacobian(th.tanh(u), u)
+    gaussian = th.distributions.Normal(mean, log_std.exp()).log_prob(u).sum(dim=1)
+    expected = gaussian - log_abs_det_jacobian(th.tanh(u), u)
     th.testing.assert_close(log_prob, expected, atol=1e-3, rtol=1e-3)  # SB3 adds 1e-6 to 1 - a^2
 
 
