@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch as th
-from entropy import nearest_neighbour_entropy
+from entropies.own_entropy import nearest_neighbour_entropy
 from tables import write
 
 from sb3_maxent.functional import log_det_tanh

@@ -13,7 +13,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch as th
-from entropy import nearest_neighbour_entropy
+from entropies.own_entropy import nearest_neighbour_entropy
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import write
