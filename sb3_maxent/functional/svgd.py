@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch as th
-from torch.nn import functional as F
 
 from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
 
@@ -45,23 +44,6 @@ def squashed_gradient(q_gradient: th.Tensor, actions: th.Tensor, ent_coef: th.Te
     """
     assert q_gradient.shape == actions.shape, (q_gradient.shape, actions.shape)
     return q_gradient * (1 - actions**2) - 2 * ent_coef * actions
-
-
-def clip_norm(scores: th.Tensor, max_norm: float) -> th.Tensor:
-    """
-    Shorten vectors that are longer than ``max_norm``, in their direction. Infinite components outweigh finite ones,
-    and NaN counts as 0, so that the result is finite in any case.
-
-    :param scores: (..., d)
-    :param max_norm: the longest allowed
-    :return: (..., d)
-    """
-    infinite = scores.isinf()
-    directions = th.where(infinite.any(dim=-1, keepdim=True), infinite * scores.sign().nan_to_num(), scores.nan_to_num())
-    largest = directions.abs().amax(dim=-1, keepdim=True)
-    unit = F.normalize(directions / largest.clamp(min=th.finfo(scores.dtype).tiny), dim=-1)
-    norm = th.where(infinite.any(dim=-1, keepdim=True), max_norm, directions.norm(dim=-1, keepdim=True))
-    return unit * norm.clamp(max=max_norm)
 
 
 def stein_direction(
