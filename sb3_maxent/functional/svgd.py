@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch as th
 
-from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import BandwidthRule, bandwidth, rbf_kernel, rbf_repulsion, squared_distances
 
 
 def energy_gradient(
@@ -51,7 +51,7 @@ def stein_direction(
     sources: th.Tensor,
     gradients: th.Tensor,
     ent_coef: th.Tensor | float = 1.0,
-    kernel_bandwidth: str | float | th.Tensor = "median",
+    kernel_bandwidth: BandwidthRule | float | th.Tensor = "median",
 ) -> th.Tensor:
     """
     Stein variational direction that the sources give the particles, times alpha:
@@ -75,7 +75,7 @@ def stein_direction(
 
 
 def svgd_step(
-    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: str | float = "median"
+    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: BandwidthRule | float = "median"
 ) -> th.Tensor:
     """
     One step, ``u_i <- u_i + eps phi(u_i)``.
