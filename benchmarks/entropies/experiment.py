@@ -14,7 +14,7 @@ from entropies.own_entropy import (
     mean_and_error,
     nearest_neighbour_entropy,
 )
-from entropies.samplers import SAMPLERS, Effort, Setting, State
+from entropies.samplers import SAMPLERS, Effort, Rule, Setting, State
 from entropies.targets import Mixture, circle_mixture, poster_gaussian
 
 DIMENSIONS = (2, 5, 10, 20, 50, 100)
@@ -141,7 +141,7 @@ def mixture_part(effort: Effort, dimensions: tuple[int, ...] = DIMENSIONS, steps
 
 def variations() -> list[Setting]:
     """One thing at a time, about the poster's setting."""
-    bandwidths = ("median", "mean", "authors", 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 100.0)
+    bandwidths: tuple[Rule | float, ...] = ("median", "mean", "authors", 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 100.0)
     settings = [Setting(bandwidth=rule) for rule in bandwidths]
     settings += [Setting(step_size=step_size) for step_size in (0.05, 0.1, 0.25, 1.0, 2.0, 5.0)]
     # The same time eps * steps in smaller steps

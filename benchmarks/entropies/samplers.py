@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch as th
 
 from entropies.own_entropy import NEIGHBOUR_DIMENSIONS
 from entropies.targets import Mixture, gaussian_entropy, isotropic_log_density, normal
-from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import BandwidthRule, bandwidth, rbf_kernel, rbf_repulsion, squared_distances
 from sb3_maxent.functional.stein_entropy import (
     exact_log_density_change,
     log_density_change,
@@ -16,6 +18,7 @@ from sb3_maxent.functional.stein_entropy import (
     step_ratio,
 )
 
+Rule = Literal[BandwidthRule, "authors"]
 # Leapfrog steps between two draws of the velocity, about a quarter of a period of the targets here
 REFRESH_EVERY = 3
 
@@ -27,7 +30,7 @@ class Setting:
     particles: int = 20
     steps: int = 30
     step_size: float = 0.5
-    bandwidth: str | float = "median"
+    bandwidth: Rule | float = "median"
     start_mean: float = 0.0
     start_variance: float = 6.0
 
@@ -63,7 +66,7 @@ def start(target: Mixture, setting: Setting, repetitions: int, generator: th.Gen
     return u, isotropic_log_density(u, setting.start_mean, setting.start_variance)
 
 
-def kernel_width(distances: th.Tensor, rule: str | float, moving: bool = False) -> th.Tensor:
+def kernel_width(distances: th.Tensor, rule: Rule | float, moving: bool = False) -> th.Tensor:
     """
     The library's rules and that of the authors' code ("authors": half of the mean over all pairs, zeros included).
 
@@ -141,8 +144,8 @@ def svgd(target: Mixture, setting: Setting, effort: Effort, generator: th.Genera
         h = kernel_width(squared_distances(u, u), setting.bandwidth)
         changes = {"closed form": log_density_change(stein_trace(u, scores, h), setting.step_size)}
         if effort.detailed:
-            arguments = (x[: effort.detailed] for x in (u, scores, h))
-            own, ratio = stein_changes(target, *arguments, setting.step_size, generator)
+            n = effort.detailed
+            own, ratio = stein_changes(target, u[:n], scores[:n], h[:n], setting.step_size, generator)
             changes |= own
             ratios = ratio if ratios is None else th.maximum(ratios, ratio)
         if effort.joint:
@@ -216,9 +219,9 @@ def exact(target: Mixture, setting: Setting, effort: Effort, generator: th.Gener
 
 SAMPLERS: dict[str, Sampler] = {
     "SVGD": svgd,
-    "SGLD": lambda *arguments: langevin(*arguments, noise=True),
-    "gradient flow": lambda *arguments: langevin(*arguments, noise=False),
-    "HMC, one trajectory": lambda *arguments: hmc(*arguments, refresh=False),
-    "HMC, new velocities": lambda *arguments: hmc(*arguments, refresh=True),
+    "SGLD": partial(langevin, noise=True),
+    "gradient flow": partial(langevin, noise=False),
+    "HMC, one trajectory": partial(hmc, refresh=False),
+    "HMC, new velocities": partial(hmc, refresh=True),
     "exact": exact,
 }
