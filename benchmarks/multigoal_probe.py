@@ -68,7 +68,7 @@ def look(agent: TrainedAgent) -> list[dict[str, str]]:
     with th.no_grad():
         rows = [
             {**common, "what": f"entropy at {state.tolist()}", "measures": json.dumps(entropies(model, state))}
-            for state in gym.make(env_id, **env_kwargs).unwrapped.probe_states
+            for state in gym.make(env_id, **env_kwargs).get_wrapper_attr("probe_states")
         ]
     for what, obstacles in (("no obstacle", []), ("obstacle", OBSTACLES[task])):
         measures = measure_goals(model, env_id, {**env_kwargs, "obstacles": obstacles})

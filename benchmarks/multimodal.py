@@ -15,7 +15,6 @@ import argparse
 import json
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,6 +22,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from tables import DATA, read, write
 
+from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.reference import histogram_kl
 from sb3_maxent.zoo import TrainedAgent, trained_agents
 
@@ -33,8 +33,8 @@ COLUMNS = ["task", "algo", "label", "seed", "steps", "measures", "seconds", "hyp
 
 def measure_bandit(model: BaseAlgorithm, env_kwargs: dict) -> dict:
     """KL divergence of the policy's actions to the optimum, and the share of each mode beside its weight."""
-    env = gym.make("MixtureBandit-v0", **env_kwargs).unwrapped
-    observations = np.zeros((N_ACTIONS, *env.observation_space.shape), dtype=np.float32)
+    env = MixtureBanditEnv(**env_kwargs)
+    observations = np.zeros((N_ACTIONS, 1), dtype=np.float32)
     actions, _ = model.predict(observations, deterministic=False)
     weights = env.mode_probabilities()
     shares = np.bincount(env.mode_of(actions), minlength=len(weights)) / N_ACTIONS

@@ -46,11 +46,13 @@ class Measure(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps % (STEPS // N_MEASUREMENTS) == 0:
             mean, _ = evaluate_policy(self.model, make_vec_env(ENV, seed=5), n_eval_episodes=5)
+            assert self.model.replay_buffer is not None
+            assert isinstance(mean, float) and isinstance(self.model.ent_coef, float)
             observations = self.model.replay_buffer.sample(1000).observations
             with th.no_grad():
                 q_values = self.model.policy.soft_minimum(self.model.critic(observations), self.model.policy.ent_coef)
             bound = (1 + self.model.ent_coef * math.log(2)) / (1 - self.model.gamma)
-            measured = [round(value, 1) for value in (float(mean), q_values.max().item(), bound)]
+            measured = [round(value, 1) for value in (mean, q_values.max().item(), bound)]
             values = [self.setting, self.seed, self.num_timesteps, *measured]
             self.rows.append(dict(zip(COLUMNS, values, strict=True)))
             print(*values, flush=True)

@@ -279,7 +279,7 @@ def speed_learn() -> Table:
     rates = {name: read("learn_speed", algorithm=name, what="steps a second").value.to_numpy() for name in names}
     ratios = [rates[name] / rates[BASELINE] for name in names[1:]]
     lines = [["steps a second", *(f"{np.median(rates[name]):.0f}" for name in names)]]
-    lines.append(["ratio, round by round", 1, *(f"{np.median(of):.2f} ({of.min():.2f} to {of.max():.2f})" for of in ratios)])
+    lines.append(["ratio, round by round", "1", *(f"{np.median(of):.2f} ({of.min():.2f} to {of.max():.2f})" for of in ratios)])
     parts = {"environment": "microseconds: environment", "the rest (callbacks, logging)": "callbacks, logging"}
     for what in read("learn_speed", algorithm=BASELINE).what.unique()[1:]:
         part = what.removeprefix("microseconds: ")

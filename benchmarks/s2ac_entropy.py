@@ -9,16 +9,17 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch as th
-from entropy import nearest_neighbour_entropy
+from entropies.own_entropy import nearest_neighbour_entropy
 from tables import write
 
 from sb3_maxent.functional import log_det_tanh
 from sb3_maxent.s2ac import SteinSampler, Target
-from sb3_maxent.s2ac.sampler import ENTROPY_ESTIMATORS
+from sb3_maxent.s2ac.sampler import EntropyEstimator
 
+ENTROPY_ESTIMATORS: tuple[EntropyEstimator, ...] = get_args(EntropyEstimator)
 N_STATES, DIMENSIONS = 2000, (1, 2, 6, 17)
 COLUMNS = ["energy", "dimensions", *ENTROPY_ESTIMATORS, "own", "optimum"]
 
@@ -56,7 +57,8 @@ def measure(energy: str, dim: int) -> dict[str, Any]:
             actions = actions.detach().requires_grad_()
             return th.autograd.grad(q_values(actions).sum(), actions)[0]
 
-    target, row = Target(q_values, q_gradient, th.tensor(1.0)), {}
+    target = Target(q_values, q_gradient, th.tensor(1.0))
+    row: dict[str, str] = {}
     mean, log_std = th.zeros(1, dim), th.full((1, dim), math.log(0.5))
     for estimator in ENTROPY_ESTIMATORS:
         th.manual_seed(0)

@@ -11,13 +11,13 @@ import itertools
 import time
 from pathlib import Path
 
-import gymnasium as gym
 import torch as th
 from multimodal import TASKS, measure_bandit
 from tables import write
 
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv
+from sb3_maxent.functional.kernels import BandwidthRule
 
 COLUMNS = ["task", "linear_path", "bandwidth", "particles", "seed", "steps", "kl", "shares", "seconds"]
 
@@ -47,14 +47,14 @@ class ExactCritic(th.nn.Module):
             return self.ent_coef * th.autograd.grad(log_density.sum(), actions)[0]
 
 
-def train(task: str, linear_path: bool, bandwidth: str | float, n_particles: int, seed: int, steps: int) -> dict:
+def train(task: str, linear_path: bool, bandwidth: BandwidthRule | float, n_particles: int, seed: int, steps: int) -> dict:
     """
     Train the sampler alone.
 
     :return: a row of the CSV
     """
-    name, env_kwargs = TASKS[task]
-    env = gym.make(name, **env_kwargs)
+    _, env_kwargs = TASKS[task]
+    env = MixtureBanditEnv(**env_kwargs)
     model = SoftQLearning(
         "MlpPolicy",
         env,
@@ -66,18 +66,20 @@ def train(task: str, linear_path: bool, bandwidth: str | float, n_particles: int
         seed=seed,
         device="cpu",
     )
-    model.critic = ExactCritic(env.unwrapped)
+    model.critic = ExactCritic(env)
+    actor = model.policy.actor
+    assert actor is not None
     if not linear_path:
-        model.actor.linear_path.weight.data.zero_()
-        model.actor.linear_path.weight.requires_grad_(False)
+        actor.linear_path.weight.data.zero_()
+        actor.linear_path.weight.requires_grad_(False)
     start, observations = time.time(), th.zeros(64, 1)
     for step in range(steps):
-        for group in model.actor.optimizer.param_groups:
+        for group in actor.optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - step / steps)
         loss, _ = model._stein_loss(observations, th.tensor(1.0))
-        model.actor.optimizer.zero_grad()
+        actor.optimizer.zero_grad()
         loss.backward()
-        model.actor.optimizer.step()
+        actor.optimizer.step()
     measures = measure_bandit(model, env_kwargs)
     row = {"task": task, "linear_path": linear_path, "bandwidth": bandwidth, "particles": n_particles, "seed": seed}
     return {**row, "steps": steps, "kl": measures["kl"], "shares": measures["shares"], "seconds": f"{time.time() - start:.0f}"}
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     args = parser.parse_args()
     th.set_num_threads(1)
-    settings = [(False, "median", 32), (False, 0.03, 32)]
+    settings: list[tuple[bool, BandwidthRule | float, int]] = [(False, "median", 32), (False, 0.03, 32)]
     settings += [(True, bandwidth, 32) for bandwidth in ("median", "mean", 0.3, 0.1, 0.03, 0.01)]
     settings += [(True, 0.03, 16), (True, 0.03, 64)]
     rows = []

@@ -228,7 +228,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         th.set_num_threads(1)
-        return soak(*args.one, args.steps)
+        name, mode = args.one
+        return soak(name, mode, args.steps)
 
     runs, start = runs_of(args.csv) if args.csv else {}, time.monotonic()
     for key in ((name, mode, args.steps) for name in args.only for mode in args.modes):

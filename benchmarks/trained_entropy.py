@@ -9,11 +9,12 @@ over unbounded actions, Jacobian of tanh added), in states of its own episodes. 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import gymnasium as gym
 import numpy as np
 import torch as th
-from entropy import nearest_neighbour_entropy
+from entropies.own_entropy import nearest_neighbour_entropy
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import write
@@ -21,16 +22,18 @@ from tables import write
 from sb3_maxent import S2AC
 from sb3_maxent.functional import log_det_tanh
 from sb3_maxent.measures import current_ent_coef
-from sb3_maxent.s2ac.sampler import ENTROPY_ESTIMATORS
+from sb3_maxent.s2ac.sampler import EntropyEstimator
 
-ALGORITHMS = {"s2ac": S2AC, "sac": SAC}
+ENTROPY_ESTIMATORS: tuple[EntropyEstimator, ...] = get_args(EntropyEstimator)
+ALGORITHMS: dict[str, type[S2AC] | type[SAC]] = {"s2ac": S2AC, "sac": SAC}
 N_ACTIONS = 4000
 COLUMNS = ["env", "algo", "label", "ent_coef", "target_entropy", "state", *ENTROPY_ESTIMATORS, "own"]
 
 
 def states_of(model: BaseAlgorithm, env: gym.Env, n_states: int) -> list[np.ndarray]:
     """States of episodes with sampled actions, 25 steps apart."""
-    states, (observation, _) = [], env.reset(seed=0)
+    states: list[np.ndarray] = []
+    observation, _ = env.reset(seed=0)
     while len(states) < n_states:
         for _ in range(25):
             observation, _, terminated, truncated, _ = env.step(model.predict(observation)[0])
@@ -40,10 +43,10 @@ def states_of(model: BaseAlgorithm, env: gym.Env, n_states: int) -> list[np.ndar
     return states
 
 
-def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, str]:
+def entropies(model: S2AC | SAC, state: np.ndarray) -> dict[str, str]:
     """Entropies of the actions in one state, in nats: estimated, and the samples' own."""
     observations = th.as_tensor(state, dtype=th.float32)[None].expand(N_ACTIONS, -1)
-    estimates = dict.fromkeys(ENTROPY_ESTIMATORS, "")
+    estimates: dict[str, str] = dict.fromkeys(ENTROPY_ESTIMATORS, "")
     if isinstance(model, S2AC):
         policy, sampler = model.policy, model.policy.sampler
         features = policy.critic.particle_features(observations), policy.actor_features(observations)

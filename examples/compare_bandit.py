@@ -7,11 +7,11 @@ exact density of the actions, and the KL divergence between them. With the setti
 
 import argparse
 
-import gymnasium as gym
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_maxent import S2AC, SoftQLearning
+from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.figures import density_figure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,8 +28,7 @@ for algorithm, parameters in own.items():
     env = make_vec_env("MixtureBandit-v0", n_envs=8, seed=0)
     models[algorithm.__name__] = algorithm("MlpPolicy", env, **shared, **parameters).learn(args.steps, progress_bar=True)
 
-bandit = gym.make("MixtureBandit-v0").unwrapped
-figure, divergences = density_figure(models, [0.0], bandit.log_prob)
+figure, divergences = density_figure(models, [0.0], MixtureBanditEnv().log_prob)
 for name, divergence in divergences.items():
     print(f"{name:13s} KL divergence from the optimum: {divergence:.3f} nats")
 figure.savefig(args.output, dpi=80, bbox_inches="tight")

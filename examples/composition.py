@@ -5,6 +5,7 @@ Compose two agents of MultiGoal-v0, each blind to two of the four goals, into on
 """
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 from matplotlib.figure import Figure
@@ -29,18 +30,18 @@ args = parser.parse_args()
 models: dict[str, SoftQLearning] = {}
 for name, goal_reward in REWARDS.items():
     env = make_vec_env("MultiGoal-v0", n_envs=4, seed=args.seed, env_kwargs={"goal_reward": goal_reward})
-    parameters = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
-    parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "ent_coef": 1.0, "seed": args.seed, "device": "cpu"}
+    parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500}
+    parameters |= {"tau": 0.01, "policy_kwargs": {"net_arch": [128, 128]}, "ent_coef": 1.0, "seed": args.seed, "device": "cpu"}
     models[name] = SoftQLearning("MlpPolicy", env, **parameters).learn(args.steps)
 models["composed"] = compose(list(models.values()), gradient_steps=args.gradient_steps, learning_rate=1e-3)
 
 figure = Figure(figsize=(12, 4))
-env = gym.make("MultiGoal-v0")
+world = gym.make("MultiGoal-v0")
 for axes, (name, model) in zip(figure.subplots(1, 3), models.items(), strict=True):
-    draw_trajectories(model, axes, env)
+    draw_trajectories(model, axes, world)
     axes.set_title(name)
     # Share of the episodes that end at each goal; actions are sampled
-    goals = [play(model, env, seed).info["goal"] for seed in range(N_EPISODES)]
+    goals = [play(model, world, seed).info["goal"] for seed in range(N_EPISODES)]
     shares = {str(goal): goals.count(goal) / N_EPISODES for goal in sorted(set(goals), key=str)}
     print(f"{name}: {shares}", flush=True)
 figure.savefig(args.output, dpi=80, bbox_inches="tight")

@@ -19,7 +19,7 @@ from sb3_maxent import S2AC
 from sb3_maxent.figures import multigoal_figure, trajectories_figure
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q, play
 
-ALGORITHMS = {"S2AC": S2AC, "SAC": SAC}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"S2AC": S2AC, "SAC": SAC}
 ENV, EPISODES = "MultiGoalMaxEnt-v0", 200
 
 
@@ -37,7 +37,7 @@ def train(name: str, steps: str) -> BaseAlgorithm:
 env = gym.make(ENV)
 models = {name: train(name, sys.argv[1] if len(sys.argv) > 1 else "20000") for name in ALGORITHMS}
 
-n_goals = len(env.unwrapped.goals)
+n_goals = len(env.get_wrapper_attr("goals"))
 heads = " | ".join(f"goal {index}" for index in range(n_goals))
 print(f"\n{EPISODES} episodes with sampled actions      | success | {heads} | goals reached")
 for name, model in models.items():
@@ -50,7 +50,7 @@ for name, model in models.items():
 
 print("\nentropy in a state, nats              | state          | of the actions | of exp(Q / alpha), the best for this Q")
 for name, model in models.items():
-    for state in env.unwrapped.probe_states:
+    for state in env.get_wrapper_attr("probe_states"):
         place = f"({state[0]:g}, {state[1]:g})"
         print(f"{name:37s} | {place:14s} | {entropy_of_actions(model, state):14.2f} | {entropy_of_q(model, state):.2f}")
 

@@ -169,7 +169,9 @@ def main() -> None:
 
     model = OriginalSAC("MlpPolicy", args.env, learning_rate=1e-3, seed=args.seed, verbose=1).learn(args.steps)
     model.save(args.output)
-    mean, std = evaluate_policy(model, model.get_env(), n_eval_episodes=10)
+    env = model.get_env()
+    assert env is not None
+    mean, std = evaluate_policy(model, env, n_eval_episodes=10)
     print(f"Mean return of 10 episodes: {mean:.1f} +/- {std:.1f}\nSaved {args.output}")
 
 

@@ -7,15 +7,17 @@ reach a goal, and red where they don't.
 """
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_maxent import S2AC, SoftQLearning
 from sb3_maxent.figures import multigoal_figure
 
-ALGORITHMS = {"s2ac": S2AC, "sql": SoftQLearning, "sac": SAC}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"s2ac": S2AC, "sql": SoftQLearning, "sac": SAC}
 # The obstacles of S2AC's code
 OBSTACLES = {"MultiGoal-v0": [[[-1.5, 3], [1.5, 3]]], "MultiGoalMaxEnt-v0": [[[-2, 0], [0, 2]]]}
 
@@ -33,11 +35,11 @@ args = parser.parse_args()
 if args.model is not None:
     model = ALGORITHMS[args.algo].load(args.model, device="cpu")
 else:  # rewards of either environment are scaled by 0.1
-    parameters = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
-    parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "device": "cpu"}
+    parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left + 1e-5, "batch_size": 64, "learning_starts": 500}
+    parameters |= {"tau": 0.01, "policy_kwargs": {"net_arch": [128, 128]}, "device": "cpu"}
     parameters |= {"ent_coef": args.ent_coef, "seed": args.seed}
     env = make_vec_env(args.env, n_envs=4, seed=args.seed, env_kwargs={"reward_scale": 0.1})
     model = ALGORITHMS[args.algo]("MlpPolicy", env, **parameters).learn(args.steps, progress_bar=True)
-env = gym.make(args.env, obstacles=OBSTACLES[args.env] if args.obstacle else ())
-multigoal_figure({args.algo: model}, env).savefig(args.output, dpi=80, bbox_inches="tight")
+world = gym.make(args.env, obstacles=OBSTACLES[args.env] if args.obstacle else ())
+multigoal_figure({args.algo: model}, world).savefig(args.output, dpi=80, bbox_inches="tight")
 print(f"Saved {args.output}")

@@ -5,6 +5,7 @@ S2AC: an actor-critic whose policy is a sampler, so that it has the modes of exp
 """
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.env_util import make_vec_env
@@ -19,7 +20,7 @@ parser.add_argument("--steps", type=int, default=20_000, help="environment steps
 steps = parser.parse_args().steps
 
 env = make_vec_env("MultiGoalMaxEnt-v0", n_envs=4, seed=0, env_kwargs={"reward_scale": 0.1})
-parameters = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
+parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
 parameters |= {"gradient_steps": 2, "ent_coef": 1.0, "policy_kwargs": {"net_arch": [128, 128], "n_critics": 1}}
 model = S2AC("MlpPolicy", env, **parameters, seed=0, device="cpu").learn(steps, progress_bar=True)
 

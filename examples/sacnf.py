@@ -5,20 +5,21 @@ SACNF: SAC with a normalizing-flow policy, whose density is exact; with SAC's Ga
 """
 
 import argparse
+from typing import Any
 
-import gymnasium as gym
 import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_maxent import SACNF
+from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.figures import density_figure
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=20_000, help="environment steps of each; a gradient step for every eight")
 steps = parser.parse_args().steps
 
-parameters = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500, "ent_coef": 1.0}
-parameters |= {"policy_kwargs": {"net_arch": [128, 128]}, "seed": 0, "device": "cpu"}
+parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500}
+parameters |= {"ent_coef": 1.0, "policy_kwargs": {"net_arch": [128, 128]}, "seed": 0, "device": "cpu"}
 models = {}
 for name, n_flows in {"spline flow": 3, "no flow": 0}.items():
     env = make_vec_env("MixtureBandit-v0", n_envs=8, seed=0)
@@ -30,8 +31,7 @@ with th.no_grad():
     actions, log_prob = models["spline flow"].actor.action_log_prob(th.zeros(10_000, 1))
 print(f"entropy of the flow's policy: {-log_prob.mean():.2f} nats")
 
-bandit = gym.make("MixtureBandit-v0").unwrapped
-figure, divergences = density_figure(models, [0.0], bandit.log_prob)
+figure, divergences = density_figure(models, [0.0], MixtureBanditEnv().log_prob)
 for name, divergence in divergences.items():
     print(f"{name:11s} KL divergence from the optimum: {divergence:.3f} nats")
 figure.savefig("sacnf.png", dpi=80, bbox_inches="tight")

@@ -5,6 +5,7 @@ SoftQLearning: exp(Q / alpha) itself is the policy, with all its modes. Of four 
 """
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.env_util import make_vec_env
@@ -19,7 +20,7 @@ parser.add_argument("--steps", type=int, default=20_000, help="environment steps
 steps = parser.parse_args().steps
 
 env = make_vec_env("MultiGoal-v0", n_envs=4, seed=0)
-parameters = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
+parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500, "tau": 0.01}
 parameters |= {"ent_coef": 1.0, "policy_kwargs": {"net_arch": [128, 128], "n_critics": 1}}
 model = SoftQLearning("MlpPolicy", env, **parameters, seed=0, device="cpu").learn(steps, progress_bar=True)
 

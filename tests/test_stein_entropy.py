@@ -14,7 +14,7 @@ from sb3_maxent.functional.kernels import bandwidth, squared_distances
 from sb3_maxent.functional.stein_entropy import (
     exact_log_density_change,
     log_density_change,
-    stein_jacobian,
+    stein_direction_and_jacobian,
     stein_trace,
     step_ratio,
 )
@@ -54,6 +54,12 @@ def own_direction(particles, scores, h, i):
         return (mixture_score(x) + (kernel * (scores[others] + vectors / h)).sum(dim=0)) / len(particles)
 
     return phi
+
+
+def stein_jacobian(particles, scores, h, hessians=None):
+    """Jacobian (B, N, d, d) of each particle's own direction, with the Hessians (B, N, d, d) of the log-density, if given."""
+    jacobian = stein_direction_and_jacobian(particles, scores, h)[1]
+    return jacobian if hessians is None else jacobian + hessians / particles.shape[1]
 
 
 def trace(matrices):

@@ -11,7 +11,7 @@ from tensors import draw, largest_tensor, smooth_map
 
 from sb3_maxent import reference
 from sb3_maxent.functional.kernels import bandwidth, squared_distances
-from sb3_maxent.functional.svgd import clip_norm, energy_gradient, squashed_gradient, stein_direction, svgd_step
+from sb3_maxent.functional.svgd import energy_gradient, squashed_gradient, stein_direction, svgd_step
 
 reproducible = settings(deadline=None, derandomize=True, max_examples=100)
 dtypes = pytest.mark.parametrize("dtype", [th.float32, th.float64])
@@ -104,72 +104,6 @@ def test_squashed_gradient_is_the_energy_gradient(dtype, dim, alpha):
     ours = squashed_gradient(q_gradient, actions.detach(), alpha)
     assert ours.dtype == dtype
     th.testing.assert_close(ours, energy_gradient(q_function, u, alpha), rtol=1e-5, atol=1e-6)
-
-
-# ---- clipping
-
-
-@dtypes
-def test_clip_norm(dtype):
-    inf, nan, largest = math.inf, math.nan, th.finfo(dtype).max
-    scores = th.tensor(
-        [
-            [0.3, 0.4, 0.0],
-            [3.0, 4.0, 0.0],
-            [0.0, 0.0, 0.0],
-            [inf, 7.0, 1.0],
-            [-inf, inf, 7.0],
-            [nan, 3.0, -4.0],
-            [nan, -inf, 1.0],
-            [nan, nan, nan],
-            [largest, -largest, 0.0],
-        ],
-        dtype=dtype,
-    )
-    half = 2 / math.sqrt(2)
-    expected = [
-        [0.3, 0.4, 0.0],
-        [1.2, 1.6, 0.0],
-        [0.0, 0.0, 0.0],
-        [2.0, 0.0, 0.0],
-        [-half, half, 0.0],
-        [0.0, 1.2, -1.6],
-        [0.0, -2.0, 0.0],
-        [0.0, 0.0, 0.0],
-        [half, -half, 0.0],
-    ]
-    clipped = clip_norm(scores, 2.0)
-    assert clipped.dtype == dtype
-    np.testing.assert_allclose(clipped, expected, rtol=1e-6)
-    step = svgd_step(draw(1, len(scores), 3, dtype=dtype), clip_norm(scores, 2.0)[None], 0.1)
-    assert step.isfinite().all()
-
-
-numbers = st.floats(width=32, allow_subnormal=False)
-
-
-@reproducible
-@given(st.integers(1, 17).flatmap(lambda d: st.lists(numbers, min_size=d, max_size=d)), st.floats(0.125, 100))
-def test_clip_norm_of_anything(score, max_norm):
-    score = th.tensor(score, dtype=th.float32)
-    clipped = clip_norm(score, max_norm)
-    assert clipped.isfinite().all()
-    assert clipped.double().norm() <= max_norm * (1 + 1e-6)
-    finite = score.double().nan_to_num(posinf=0, neginf=0)
-    if score.isfinite().all() and finite.norm() > 1e-15:
-        # Same direction, and shortened only if too long
-        th.testing.assert_close(
-            clipped.double(), finite * min(1.0, max_norm / float(finite.norm())), rtol=1e-5, atol=1e-6 * max_norm
-        )
-
-
-def test_clip_norm_has_exact_gradients():
-    scores = draw(5, 3).requires_grad_()
-    assert scores.norm(dim=1).min() < 1.5 < scores.norm(dim=1).max()
-    assert th.autograd.gradcheck(lambda x: clip_norm(x, 1.5), scores)
-    spoilt = th.tensor([[math.inf, 1.0], [math.nan, 1.0], [0.0, 0.0]], requires_grad=True)
-    clip_norm(spoilt, 1.0).sum().backward()
-    assert spoilt.grad.isfinite().all()
 
 
 # ---- the direction
@@ -370,7 +304,7 @@ def test_no_tensor_with_four_dimensions():
     u = draw(b, n, d).requires_grad_()
 
     def everything():
-        gradients = clip_norm(energy_gradient(q_function, u, 0.2, create_graph=True), 5.0)
+        gradients = energy_gradient(q_function, u, 0.2, create_graph=True)
         (svgd_step(u, gradients, 0.1) + stein_direction(u, u.detach(), gradients, 0.2)).sum().backward()
 
     assert largest_tensor(everything) <= b * n * n

@@ -10,25 +10,26 @@ import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch as th
 from torch import nn
 
-DEFAULT, ONEDNN, FASTEST = "torch", "onednn", "fastest"
-MATMULS = (DEFAULT, ONEDNN, FASTEST)
+Library = Literal["torch", "onednn"]
+Matmul = Literal[Library, "fastest"]
 # What oneDNN must save before it is taken, and the largest error it may have beside that of the default
 MIN_GAIN, MAX_ERROR_RATIO = 0.1, 4.0
 ROUNDS, SECONDS_A_ROUND = 7, 2e-3
 
 
 @contextmanager
-def matmul_by(library: str) -> Iterator[None]:
+def matmul_by(library: Library) -> Iterator[None]:
     """
     Let a library multiply float32 matrices on the CPU; what the user has set comes back afterwards.
 
     :param library: ``"torch"`` (leaves all as it is) or ``"onednn"``
     """
-    if library == DEFAULT:
+    if library == "torch":
         yield
         return
     settings = th.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def matmul_by(library: str) -> Iterator[None]:
         settings.fp32_precision = before
 
 
-def fastest_matmul(sizes: tuple[tuple[int, int, int], ...]) -> str:
+def fastest_matmul(sizes: tuple[tuple[int, int, int], ...]) -> Library:
     """
     Measure which library does some products faster. oneDNN is chosen where it saves at least a tenth of the time and is as
     accurate as the default. The answer is kept for the process and the number of threads.
@@ -52,15 +53,15 @@ def fastest_matmul(sizes: tuple[tuple[int, int, int], ...]) -> str:
 
 
 @functools.cache
-def _fastest(sizes: tuple[tuple[int, int, int], ...], n_threads: int) -> str:
+def _fastest(sizes: tuple[tuple[int, int, int], ...], n_threads: int) -> Library:
     generator = th.Generator().manual_seed(0)  # the training's own random numbers stay as they are
     pairs = [
         (th.randn(m, k, generator=generator), th.randn(n, k, generator=generator).t(), th.empty(m, n)) for m, k, n in sizes
     ]
     if not pairs or not keeps_precision(sizes[-1]):
-        return DEFAULT
+        return "torch"
 
-    def seconds(library: str, n_times: int) -> float:
+    def seconds(library: Library, n_times: int) -> float:
         with matmul_by(library), th.no_grad():
             start = time.perf_counter()
             for _ in range(n_times):
@@ -68,11 +69,11 @@ def _fastest(sizes: tuple[tuple[int, int, int], ...], n_threads: int) -> str:
                     th.mm(left, right, out=result)
             return (time.perf_counter() - start) / n_times
 
-    n_times = max(1, int(SECONDS_A_ROUND / max(seconds(DEFAULT, 3), 1e-6)))
-    seconds(ONEDNN, n_times)  # its kernels are made in the first call
-    rounds = [(seconds(DEFAULT, n_times), seconds(ONEDNN, n_times)) for _ in range(ROUNDS)]
+    n_times = max(1, int(SECONDS_A_ROUND / max(seconds("torch", 3), 1e-6)))
+    seconds("onednn", n_times)  # its kernels are made in the first call
+    rounds = [(seconds("torch", n_times), seconds("onednn", n_times)) for _ in range(ROUNDS)]
     ratios = sorted(onednn / default for default, onednn in rounds)
-    return ONEDNN if ratios[len(ratios) // 2] < 1 - MIN_GAIN else DEFAULT
+    return "onednn" if ratios[len(ratios) // 2] < 1 - MIN_GAIN else "torch"
 
 
 @functools.cache
@@ -86,10 +87,10 @@ def keeps_precision(size: tuple[int, int, int] = (256, 256, 256)) -> bool:
     m, k, n = size
     generator = th.Generator().manual_seed(0)
     left, right = th.randn(m, k, generator=generator), th.randn(n, k, generator=generator).t()
-    return _error(ONEDNN, left, right) <= MAX_ERROR_RATIO * _error(DEFAULT, left, right)
+    return _error("onednn", left, right) <= MAX_ERROR_RATIO * _error("torch", left, right)
 
 
-def _error(library: str, left: th.Tensor, right: th.Tensor) -> float:
+def _error(library: Library, left: th.Tensor, right: th.Tensor) -> float:
     """Largest error of a product beside that in float64."""
     with matmul_by(library), th.no_grad():
         return ((left @ right).double() - left.double() @ right.double()).abs().max().item()

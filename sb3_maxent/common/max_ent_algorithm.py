@@ -5,7 +5,7 @@ import math
 import pathlib
 import warnings
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch as th
@@ -24,7 +24,7 @@ from sb3_maxent.common.checks import check_action_space, check_choice, check_num
 from sb3_maxent.common.compiled_step import CompiledStep
 from sb3_maxent.common.finite_guard import FiniteGuard
 from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepHooks, Optimizers, StepResult
-from sb3_maxent.common.matmul import FASTEST, MATMULS, ONEDNN, fastest_matmul, keeps_precision, matmul_by, product_sizes
+from sb3_maxent.common.matmul import Library, Matmul, fastest_matmul, keeps_precision, matmul_by, product_sizes
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.common.saved_files import algorithm_of, fits, without
@@ -81,7 +81,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
         compile: bool = False,
-        matmul: str | None = None,
+        matmul: Matmul | None = None,
         **kwargs: Any,
     ):
         self._check_policy_class(policy)
@@ -93,7 +93,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self.compile = compile
         self.matmul = matmul
         # What "fastest" came out as; saved, so that training goes on with the same rounding
-        self._fastest_matmul: str | None = None
+        self._fastest_matmul: Library | None = None
         self._rng_state: dict[str, Any] | None = None
         # What "auto" came out as, to tell it from a number that the user gave when the model is loaded
         self._auto_target_entropy: float | None = None
@@ -171,7 +171,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         check_number("target_update_interval", self.target_update_interval, 1, integer=True)
         check_choice("compile", self.compile, (False, True))
         if self.matmul is not None:
-            check_choice("matmul", self.matmul, MATMULS)
+            check_choice("matmul", self.matmul, get_args(Matmul))
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0)
         if self.target_entropy != "auto":
@@ -254,20 +254,20 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         actor_optimizer = None if self.actor is None else self.actor.optimizer
         return self.critic.optimizer, actor_optimizer, self.temperature.optimizer
 
-    def _matmul_library(self, batch_size: int) -> str:
+    def _matmul_library(self, batch_size: int) -> Library:
         """
         :param batch_size: size of each batch
         :return: the library that multiplies matrices, ``"torch"`` or ``"onednn"``
         """
-        asked = self.matmul or (FASTEST if self.compile else "torch")
+        asked = self.matmul or ("fastest" if self.compile else "torch")
         if self.device.type != "cpu":
             return "torch"
-        if asked != FASTEST:
+        if asked != "fastest":
             return asked
         if self._fastest_matmul is None:
             n_rows = batch_size * self._n_actions_a_transition()
             self._fastest_matmul = fastest_matmul(product_sizes([self.policy], n_rows))
-        if self._fastest_matmul == ONEDNN and not keeps_precision():
+        if self._fastest_matmul == "onednn" and not keeps_precision():
             return "torch"  # saved on another processor
         return self._fastest_matmul
 

@@ -12,6 +12,7 @@ from torch import nn
 from sb3_maxent.common.particles import particle_forward
 from sb3_maxent.common.policies import MaxEntActor
 from sb3_maxent.functional import squashed_gradient, stein_direction
+from sb3_maxent.functional.kernels import BandwidthRule
 
 
 class SamplingNetwork(MaxEntActor):
@@ -100,7 +101,7 @@ class SamplingNetwork(MaxEntActor):
         ent_coef: th.Tensor,
         n_updated: int,
         n_fixed: int,
-        kernel_bandwidth: str | float,
+        kernel_bandwidth: BandwidthRule | float,
     ) -> th.Tensor:
         """
         Half the squared length of alpha times the Stein direction. Its gradient moves each sample of the network that far

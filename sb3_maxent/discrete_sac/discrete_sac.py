@@ -1,7 +1,7 @@
 """Soft actor-critic for discrete actions."""
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch as th
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.gradient_step import GradientStep, polyak_average
+from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.discrete_sac.policies import (
     CnnPolicy,
@@ -25,6 +26,7 @@ from sb3_maxent.discrete_sac.policies import (
 )
 from sb3_maxent.functional import categorical_entropy, policy_soft_value
 
+QReduction = Literal["min", "mean"]
 # Rate of the Polyak average that the entropy penalty compares the actor with
 ACTOR_OLD_TAU = 0.005
 
@@ -127,11 +129,11 @@ class DiscreteSAC(MaxEntAlgorithm):
         target_entropy_ratio: float = 0.5,
         ent_coef_bounds: tuple[float, float] | None = None,
         critic_ent_coef: float | None = None,
-        q_reduction: str = "min",
+        q_reduction: QReduction = "min",
         q_clip: float | None = None,
         entropy_penalty: float = 0.0,
         compile: bool = False,
-        matmul: str | None = None,
+        matmul: Matmul | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -182,7 +184,7 @@ class DiscreteSAC(MaxEntAlgorithm):
         super()._check_parameters()
         check_number("target_entropy_ratio", self.target_entropy_ratio, 0, 1)
         check_number("entropy_penalty", self.entropy_penalty, 0)
-        check_choice("q_reduction", self.q_reduction, ("min", "mean"))
+        check_choice("q_reduction", self.q_reduction, get_args(QReduction))
         if self.critic_ent_coef is not None:
             check_number("critic_ent_coef", self.critic_ent_coef, 0)
         if self.q_clip is not None:

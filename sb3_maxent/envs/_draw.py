@@ -1,6 +1,6 @@
 """What the environments share to draw themselves."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+RenderMode = Literal["rgb_array"]
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
 
@@ -22,9 +23,10 @@ class SceneEnv(gym.Env[ObsType, ActType]):
     :param render_mode: ``"rgb_array"``: :meth:`render` returns a uint8 array (400, 400, 3); ``None``: it returns nothing
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (typed so by gym.Env)
+    # Typed so by gym.Env
+    metadata: dict[str, Any] = {"render_modes": list(get_args(RenderMode)), "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None):
+    def __init__(self, render_mode: RenderMode | None = None):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"`render_mode` must be None or 'rgb_array', not {render_mode!r}")
         self.render_mode = render_mode

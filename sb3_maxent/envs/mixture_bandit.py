@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike
 
 from sb3_maxent.envs._checks import POSITIVE, check_array, check_distribution, check_each
-from sb3_maxent.envs._draw import SceneEnv
+from sb3_maxent.envs._draw import RenderMode, SceneEnv
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -46,7 +46,7 @@ class MixtureBanditEnv(SceneEnv[np.ndarray, np.ndarray]):
         means: ArrayLike = ((0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)),
         widths: ArrayLike = 0.15,
         ent_coef: float = 1.0,
-        render_mode: str | None = None,
+        render_mode: RenderMode | None = None,
     ):
         super().__init__(render_mode)
         self.means = check_array("means", means, (None, None), -1, 1)

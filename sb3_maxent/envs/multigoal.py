@@ -7,7 +7,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike
 
 from sb3_maxent.envs._checks import POSITIVE, check_array, check_each, check_indices
-from sb3_maxent.envs._draw import SceneEnv
+from sb3_maxent.envs._draw import RenderMode, SceneEnv
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -73,7 +73,7 @@ class MultiGoalEnv(SceneEnv[np.ndarray, np.ndarray]):
         limits: tuple[float, float] = (-7.0, 7.0),
         obstacles: ArrayLike = (),
         probe_states: ArrayLike = ((-2.5, 0), (0, 0), (2.5, 2.5)),
-        render_mode: str | None = None,
+        render_mode: RenderMode | None = None,
     ):
         super().__init__(render_mode)
         low, high = check_array("limits", limits, (2,))

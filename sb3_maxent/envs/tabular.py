@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike
 
 from sb3_maxent.envs._checks import check_array, check_distribution, check_indices, n_axes
-from sb3_maxent.envs._draw import SceneEnv
+from sb3_maxent.envs._draw import RenderMode, SceneEnv
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -57,7 +57,7 @@ class TabularMDPEnv(SceneEnv[Any, Any]):
         start: int = 0,
         initial: ArrayLike | None = None,
         terminal: Iterable[int] = (),
-        render_mode: str | None = None,
+        render_mode: RenderMode | None = None,
     ):
         super().__init__(render_mode)
         if (transitions is None) != (rewards is None):

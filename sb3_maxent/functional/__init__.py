@@ -1,6 +1,6 @@
 """The mathematics: pure functions of torch tensors, without modules, state or Stable-Baselines3."""
 
-from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, squared_distances
 from sb3_maxent.functional.soft_values import (
     boltzmann_log_probs,
     categorical_entropy,
@@ -14,18 +14,16 @@ from sb3_maxent.functional.stein_entropy import (
     exact_log_density_change,
     log_density_change,
     stein_direction_and_jacobian,
-    stein_jacobian,
     stein_trace,
     step_ratio,
 )
-from sb3_maxent.functional.svgd import clip_norm, energy_gradient, squashed_gradient, stein_direction, svgd_step
+from sb3_maxent.functional.svgd import energy_gradient, squashed_gradient, stein_direction, svgd_step
 from sb3_maxent.functional.truncated_normal import truncated_normal_icdf, truncated_normal_log_prob
 
 __all__ = [
     "bandwidth",
     "boltzmann_log_probs",
     "categorical_entropy",
-    "clip_norm",
     "energy_gradient",
     "exact_log_density_change",
     "importance_soft_value",
@@ -34,14 +32,12 @@ __all__ = [
     "log_det_tanh",
     "policy_soft_value",
     "rbf_kernel",
-    "rbf_repulsion",
     "soft_maximum",
     "soft_td_target",
     "squared_distances",
     "squashed_gradient",
     "stein_direction",
     "stein_direction_and_jacobian",
-    "stein_jacobian",
     "stein_trace",
     "step_ratio",
     "svgd_step",

@@ -1,6 +1,7 @@
 """The RBF kernel between particles: distances, bandwidth, gradient. Nothing here needs more memory than (B, N, M)."""
 
 import math
+from typing import Literal, get_args
 
 import torch as th
 
@@ -10,7 +11,7 @@ from sb3_maxent.functional.tracing import is_exporting
 MIN_BANDWIDTH = 1e-8
 # Gram matrices give distances up to rounding; a bandwidth this many times larger keeps it below 1 percent
 MIN_ROUNDINGS = 100
-BANDWIDTH_RULES = ("median", "mean")
+BandwidthRule = Literal["median", "mean"]
 
 
 def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
@@ -28,7 +29,7 @@ def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
     return (norms - 2 * x @ y.transpose(1, 2)).clamp(min=0)
 
 
-def bandwidth(distances: th.Tensor, rule: str | float | th.Tensor = "median", paired: bool = False) -> th.Tensor:
+def bandwidth(distances: th.Tensor, rule: BandwidthRule | float | th.Tensor = "median", paired: bool = False) -> th.Tensor:
     """
     Squared bandwidth h of the kernel ``exp(-|x - y|^2 / (2 h))`` for each state.
 
@@ -48,7 +49,7 @@ def bandwidth(distances: th.Tensor, rule: str | float | th.Tensor = "median", pa
     if isinstance(rule, th.Tensor):
         assert rule.shape == (n_states, 1, 1), rule.shape
         return rule
-    assert rule in BANDWIDTH_RULES or isinstance(rule, int | float), rule
+    assert rule in get_args(BandwidthRule) or isinstance(rule, int | float), rule
     distances = distances.detach()
     if not isinstance(rule, str):
         return th.full((n_states, 1, 1), float(rule), dtype=distances.dtype, device=distances.device)

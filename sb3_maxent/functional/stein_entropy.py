@@ -39,24 +39,10 @@ def stein_direction_and_jacobian(
     return direction, (weights * identity - minus) / (n_particles * h.unsqueeze(3))
 
 
-def stein_jacobian(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessians: th.Tensor | None = None) -> th.Tensor:
-    """
-    Jacobian of each particle's own Stein direction, the others held fixed:
-    ``d phi_i / d u_i = 1/N { sum_{j != i} k_ij/h [I - s_j (u_i - u_j)^T - (u_i - u_j)(u_i - u_j)^T / h] + Hessian_i }``.
-
-    :param particles: (B, N, d)
-    :param scores: (B, N, d)
-    :param h: (B, 1, 1) squared bandwidth
-    :param hessians: (B, N, d, d) of the log-density at the particles; zero if ``None`` (piecewise linear Q)
-    :return: (B, N, d, d)
-    """
-    jacobian = stein_direction_and_jacobian(particles, scores, h)[1]
-    return jacobian if hessians is None else jacobian + hessians / particles.shape[1]
-
-
 def stein_trace(particles: th.Tensor, scores: th.Tensor, h: th.Tensor, hessian_trace: th.Tensor | None = None) -> th.Tensor:
     """
-    Trace of :func:`stein_jacobian` from Gram matrices, without any Jacobian (Theorem 3.3 of 2405.00987):
+    Trace of each particle's Jacobian ``d phi_i / d u_i``, the others held fixed, from Gram matrices (Theorem 3.3 of
+    2405.00987):
     ``1/N' sum_{j != i} k_ij/h [d - (u_i - u_j) . s_j - |u_i - u_j|^2 / h]  (+ 1/N tr Hessian_i)``.
 
     Without the Hessian N' = N - 1, as in the authors' code, although the update itself divides by N.
@@ -96,7 +82,7 @@ def exact_log_density_change(jacobian: th.Tensor, step_size: float | th.Tensor) 
     Change of the log-density by the change of variables, ``-log |det(I + eps d phi / d u)|``, of the map that moves one
     particle and holds the others.
 
-    :param jacobian: (B, N, d, d) see :func:`stein_jacobian`
+    :param jacobian: (B, N, d, d) ``d phi_i / d u_i``, see :func:`stein_direction_and_jacobian`
     :param step_size: eps: a number, or (B, 1) for each state
     :return: (B, N)
     """
@@ -111,7 +97,7 @@ def step_ratio(jacobian: th.Tensor, step_size: float) -> th.Tensor:
     (Proposition 3.2 of 2405.00987); where it reaches 1 at a particle, the map may fold there, and no estimate of the density
     can be trusted. (Below 1 at the particles is necessary, not sufficient: the map may fold between them.)
 
-    :param jacobian: (B, N, d, d) see :func:`stein_jacobian`
+    :param jacobian: (B, N, d, d) ``d phi_i / d u_i``, see :func:`stein_direction_and_jacobian`
     :param step_size: eps
     :return: (B, N), infinite for a Jacobian that is not finite
     """

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import torch as th
-from torch.nn import functional as F
 
-from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import BandwidthRule, bandwidth, rbf_kernel, rbf_repulsion, squared_distances
 
 
 def energy_gradient(
@@ -47,29 +46,12 @@ def squashed_gradient(q_gradient: th.Tensor, actions: th.Tensor, ent_coef: th.Te
     return q_gradient * (1 - actions**2) - 2 * ent_coef * actions
 
 
-def clip_norm(scores: th.Tensor, max_norm: float) -> th.Tensor:
-    """
-    Shorten vectors that are longer than ``max_norm``, in their direction. Infinite components outweigh finite ones,
-    and NaN counts as 0, so that the result is finite in any case.
-
-    :param scores: (..., d)
-    :param max_norm: the longest allowed
-    :return: (..., d)
-    """
-    infinite = scores.isinf()
-    directions = th.where(infinite.any(dim=-1, keepdim=True), infinite * scores.sign().nan_to_num(), scores.nan_to_num())
-    largest = directions.abs().amax(dim=-1, keepdim=True)
-    unit = F.normalize(directions / largest.clamp(min=th.finfo(scores.dtype).tiny), dim=-1)
-    norm = th.where(infinite.any(dim=-1, keepdim=True), max_norm, directions.norm(dim=-1, keepdim=True))
-    return unit * norm.clamp(max=max_norm)
-
-
 def stein_direction(
     particles: th.Tensor,
     sources: th.Tensor,
     gradients: th.Tensor,
     ent_coef: th.Tensor | float = 1.0,
-    kernel_bandwidth: str | float | th.Tensor = "median",
+    kernel_bandwidth: BandwidthRule | float | th.Tensor = "median",
 ) -> th.Tensor:
     """
     Stein variational direction that the sources give the particles, times alpha:
@@ -93,7 +75,7 @@ def stein_direction(
 
 
 def svgd_step(
-    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: str | float = "median"
+    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: BandwidthRule | float = "median"
 ) -> th.Tensor:
     """
     One step, ``u_i <- u_i + eps phi(u_i)``.

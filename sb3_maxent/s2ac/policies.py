@@ -1,7 +1,7 @@
 """Policies of S2AC."""
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch as th
 from gymnasium import spaces
@@ -20,7 +20,7 @@ from sb3_maxent.s2ac.sampler import Particles, SteinSampler, Target
 LOG_STD_MIN, LOG_STD_MAX = -20, 2
 # Where particles from a fixed start may go: nearly all of the action space, tanh(3) = 0.995
 REACH = 3.0
-ACTING = ("random", "softmax")
+BehaviorPolicy = Literal["random", "softmax"]
 
 
 class S2ACActor(MaxEntActor):
@@ -113,14 +113,14 @@ class S2ACPolicy(MaxEntPolicy):
         learned_start: bool = True,
         start_std: float = 0.5,
         amortized: bool = False,
-        behavior_policy: str = "random",
+        behavior_policy: BehaviorPolicy = "random",
         sampler_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
         check_choice("learned_start", learned_start, (False, True))
         check_number("start_std", start_std, 1e-3, 5)
         check_choice("amortized", amortized, (False, True))
-        check_choice("behavior_policy", behavior_policy, ACTING)
+        check_choice("behavior_policy", behavior_policy, get_args(BehaviorPolicy))
         self.learned_start, self.start_std, self.amortized = learned_start, start_std, amortized
         self.behavior_policy, self.sampler_kwargs = behavior_policy, sampler_kwargs or {}
         self.sampler = SteinSampler(**self.sampler_kwargs)

@@ -14,10 +14,12 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_maxent.common.checks import check_choice
 from sb3_maxent.common.gradient_step import GradientStep, StepResult
+from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import ParticleCritic
-from sb3_maxent.s2ac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
-from sb3_maxent.s2ac.sampler import Particles
+from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.s2ac.policies import BehaviorPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
+from sb3_maxent.s2ac.sampler import EntropyEstimator, OutOfBounds, Particles
 
 # Parameters of the algorithm that the policy needs for acting, and those of its sampler
 POLICY_PARAMETERS = ("learned_start", "start_std", "amortized", "behavior_policy")
@@ -156,19 +158,19 @@ class S2AC(MaxEntAlgorithm):
         n_svgd_steps: int = 3,
         svgd_step_size: float = 0.5,
         max_step_ratio: float | None = 0.5,
-        kernel_bandwidth: str | float = "median",
+        kernel_bandwidth: BandwidthRule | float = "median",
         precondition: bool = True,
         learned_start: bool = True,
         likelihood_ratio: bool = True,
         start_std: float = 0.5,
         truncation: float | None = 3.0,
-        out_of_bounds: str = "hold",
-        entropy_estimator: str = "closed_form",
+        out_of_bounds: OutOfBounds = "hold",
+        entropy_estimator: EntropyEstimator = "closed_form",
         second_order: bool = False,
         amortized: bool = False,
-        behavior_policy: str = "random",
+        behavior_policy: BehaviorPolicy = "random",
         compile: bool = False,
-        matmul: str | None = None,
+        matmul: Matmul | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch as th
 
@@ -21,10 +21,10 @@ from sb3_maxent.functional import (
     truncated_normal_icdf,
     truncated_normal_log_prob,
 )
-from sb3_maxent.functional.kernels import BANDWIDTH_RULES
+from sb3_maxent.functional.kernels import BandwidthRule
 
-ENTROPY_ESTIMATORS = ("closed_form", "hutchinson", "exact")
-OUT_OF_BOUNDS = ("hold", "clip", "free")
+EntropyEstimator = Literal["closed_form", "hutchinson", "exact"]
+OutOfBounds = Literal["hold", "clip", "free"]
 # The scores are those of exp(Q / alpha): without a temperature they would be infinite
 MIN_ENT_COEF = 1e-6
 SMALLEST = float(th.finfo(th.float32).tiny)
@@ -94,11 +94,11 @@ class SteinSampler:
     n_svgd_steps: int = 3
     svgd_step_size: float = 0.5
     max_step_ratio: float | None = 0.5
-    kernel_bandwidth: str | float = "median"
+    kernel_bandwidth: BandwidthRule | float = "median"
     precondition: bool = True
     truncation: float | None = 3.0
-    out_of_bounds: str = "hold"
-    entropy_estimator: str = "closed_form"
+    out_of_bounds: OutOfBounds = "hold"
+    entropy_estimator: EntropyEstimator = "closed_form"
     second_order: bool = False
 
     def __post_init__(self) -> None:
@@ -110,17 +110,17 @@ class SteinSampler:
             # From 1 on a step may fold, and what folds has no density
             check_number("max_step_ratio", self.max_step_ratio, SMALLEST, 1 - 1e-6)
         if isinstance(self.kernel_bandwidth, str):
-            check_choice("kernel_bandwidth", self.kernel_bandwidth, BANDWIDTH_RULES)
+            check_choice("kernel_bandwidth", self.kernel_bandwidth, get_args(BandwidthRule))
         else:
             # A narrower kernel sees no neighbour, from which the density comes, and a wider one is constant
             check_number("kernel_bandwidth", self.kernel_bandwidth, 1e-4, 1e4)
         check_choice("precondition", self.precondition, (False, True))
         if self.truncation is not None:
             check_number("truncation", self.truncation, 0.1, 8)
-        check_choice("out_of_bounds", self.out_of_bounds, OUT_OF_BOUNDS)
+        check_choice("out_of_bounds", self.out_of_bounds, get_args(OutOfBounds))
         if self.truncation is None and self.out_of_bounds == "clip":
             raise ValueError("`out_of_bounds` must be 'hold' or 'free', not 'clip', for `truncation=None`, without bounds")
-        check_choice("entropy_estimator", self.entropy_estimator, ENTROPY_ESTIMATORS)
+        check_choice("entropy_estimator", self.entropy_estimator, get_args(EntropyEstimator))
         check_choice("second_order", self.second_order, (False, True))
 
     @property

@@ -11,6 +11,8 @@ from torch import nn
 from torch.distributions import Distribution, Transform, constraints
 from torch.nn import functional as F
 
+from sb3_maxent.sacnf.families import FlowFamily, ShallowFlowFamily
+
 # Importing Zuko turns off the argument checks of torch.distributions everywhere, with which SB3's SAC stops at NaN
 _validate_args = Distribution._validate_args  # type: ignore[attr-defined]
 try:
@@ -124,7 +126,7 @@ class ShallowFlow(LazyTransform):
     :param context: C, dimension of the context, 0 for none
     """
 
-    def __init__(self, family: str, features: int, context: int = 0):
+    def __init__(self, family: ShallowFlowFamily, features: int, context: int = 0):
         super().__init__()
         place = th.randn(features)
         if family == "radial":
@@ -151,7 +153,7 @@ class ShallowFlow(LazyTransform):
 
 
 def make_flows(
-    family: str, n_flows: int, features: int, context: int, n_bins: int, activation: type[nn.Module]
+    family: FlowFamily, n_flows: int, features: int, context: int, n_bins: int, activation: type[nn.Module]
 ) -> nn.ModuleList:
     """
     Make the transforms of a policy, to be applied in their order from noise to action.

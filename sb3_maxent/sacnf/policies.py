@@ -1,6 +1,6 @@
 """Policies of SACNF."""
 
-from typing import Any
+from typing import Any, get_args
 
 import torch as th
 from gymnasium import spaces
@@ -14,8 +14,8 @@ from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.observations import BoxCritic
 from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
 from sb3_maxent.functional import log_det_tanh, truncated_normal_log_prob, unsquash
+from sb3_maxent.sacnf.families import FlowFamily
 
-FLOWS = ("spline", "radial", "planar")
 FLOW_PARAMETERS = ("flow", "n_flows", "conditional_flow", "n_bins")
 
 
@@ -48,7 +48,7 @@ class FlowActor(MaxEntActor):
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
-        flow: str = "spline",
+        flow: FlowFamily = "spline",
         n_flows: int = 3,
         conditional_flow: bool = True,
         n_bins: int = 8,
@@ -148,13 +148,13 @@ class SACNFPolicy(MaxEntPolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         *args: Any,
-        flow: str = "spline",
+        flow: FlowFamily = "spline",
         n_flows: int = 3,
         conditional_flow: bool = True,
         n_bins: int = 8,
         **kwargs: Any,
     ):
-        check_choice("flow", flow, FLOWS)
+        check_choice("flow", flow, get_args(FlowFamily))
         check_number("n_flows", n_flows, 0, 100, integer=True)
         check_choice("conditional_flow", conditional_flow, (False, True))
         check_number("n_bins", n_bins, 2, 100, integer=True)

@@ -11,8 +11,10 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_maxent.common.gradient_step import GradientStep
+from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.observations import BoxCritic
+from sb3_maxent.sacnf.families import FlowFamily
 from sb3_maxent.sacnf.policies import FLOW_PARAMETERS, CnnPolicy, FlowActor, MlpPolicy, MultiInputPolicy, SACNFPolicy
 
 
@@ -103,12 +105,12 @@ class SACNF(MaxEntAlgorithm):
         target_update_interval: int = 1,
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
-        flow: str = "spline",
+        flow: FlowFamily = "spline",
         n_flows: int = 3,
         conditional_flow: bool = True,
         n_bins: int = 8,
         compile: bool = False,
-        matmul: str | None = None,
+        matmul: Matmul | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

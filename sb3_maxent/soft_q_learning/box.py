@@ -1,7 +1,7 @@
 """Soft Q-learning with continuous actions: V(s) by importance sampling, and a network that samples the policy."""
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch as th
@@ -12,9 +12,10 @@ from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import n_states_of
 from sb3_maxent.functional import importance_soft_value, log_abs_det_jacobian, log_det_tanh
-from sb3_maxent.functional.kernels import BANDWIDTH_RULES
+from sb3_maxent.functional.kernels import BandwidthRule
 from sb3_maxent.soft_q_learning.policies import SoftQPolicy
 
+ValueProposal = Literal["uniform", "sampler", "mixture"]
 # A Jacobian costs as many backward passes as there are action dimensions: where the entropy is only logged, few states do
 N_STATES_FOR_THE_LOG = 32
 # Parameters that mean nothing for discrete actions
@@ -35,20 +36,20 @@ class SoftQBox(MaxEntAlgorithm):
     critic: Any  # ParticleCritic, or ComposedCritic
     critic_target: Any
     n_value_particles: int
-    value_proposal: str
+    value_proposal: ValueProposal
     n_kernel_particles: int
     kernel_update_ratio: float
-    kernel_bandwidth: str | float
+    kernel_bandwidth: BandwidthRule | float
 
     def _check_box_parameters(self) -> None:
         smallest = float(np.finfo(np.float32).tiny)
-        check_choice("value_proposal", self.value_proposal, ("uniform", "sampler", "mixture"))
+        check_choice("value_proposal", self.value_proposal, get_args(ValueProposal))
         # A mixture has particles of both kinds
         check_number("n_value_particles", self.n_value_particles, 2 if self.value_proposal == "mixture" else 1, integer=True)
         check_number("n_kernel_particles", self.n_kernel_particles, 2, integer=True)
         check_number("kernel_update_ratio", self.kernel_update_ratio, smallest, 1 - 1e-6)
         if isinstance(self.kernel_bandwidth, str):
-            check_choice("kernel_bandwidth", self.kernel_bandwidth, BANDWIDTH_RULES)
+            check_choice("kernel_bandwidth", self.kernel_bandwidth, get_args(BandwidthRule))
         else:
             check_number("kernel_bandwidth", self.kernel_bandwidth, smallest)
 

@@ -1,6 +1,6 @@
 """Soft Q-learning with discrete actions: V(s) is a sum, and the policy a softmax of Q."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch as th
@@ -13,6 +13,7 @@ from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.functional import categorical_entropy
 from sb3_maxent.soft_q_learning.policies import SoftQPolicy
 
+BehaviorPolicy = Literal["boltzmann", "greedy"]
 # Parameters that mean nothing for continuous actions
 ONLY_DISCRETE = (
     "munchausen_coef",
@@ -32,7 +33,7 @@ class SoftQDiscrete(MaxEntAlgorithm):
     critic_target: Any
     munchausen_coef: float
     munchausen_clip: float
-    behavior_policy: str
+    behavior_policy: BehaviorPolicy
     exploration_fraction: float
     exploration_initial_eps: float
     exploration_final_eps: float
@@ -41,7 +42,7 @@ class SoftQDiscrete(MaxEntAlgorithm):
     def _check_discrete_parameters(self) -> None:
         check_number("munchausen_coef", self.munchausen_coef, 0, 1 - 1e-6)
         check_number("munchausen_clip", self.munchausen_clip, maximum=0)
-        check_choice("behavior_policy", self.behavior_policy, ("boltzmann", "greedy"))
+        check_choice("behavior_policy", self.behavior_policy, get_args(BehaviorPolicy))
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)

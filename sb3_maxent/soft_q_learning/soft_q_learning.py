@@ -13,8 +13,10 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.gradient_step import GradientStep
-from sb3_maxent.soft_q_learning.box import ONLY_BOX, SoftQBox
-from sb3_maxent.soft_q_learning.discrete import ONLY_DISCRETE, SoftQDiscrete
+from sb3_maxent.common.matmul import Matmul
+from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.soft_q_learning.box import ONLY_BOX, SoftQBox, ValueProposal
+from sb3_maxent.soft_q_learning.discrete import ONLY_DISCRETE, BehaviorPolicy, SoftQDiscrete
 from sb3_maxent.soft_q_learning.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftQPolicy
 
 # What target_entropy="auto" is for discrete actions, as a share of log|A| (the experiment in docs/results/discretesac.md)
@@ -122,18 +124,18 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         target_entropy: str | float = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
         n_value_particles: int = 16,
-        value_proposal: str = "uniform",
+        value_proposal: ValueProposal = "uniform",
         n_kernel_particles: int = 16,
         kernel_update_ratio: float = 0.5,
-        kernel_bandwidth: str | float = "median",
+        kernel_bandwidth: BandwidthRule | float = "median",
         munchausen_coef: float = 0.0,
         munchausen_clip: float = -1.0,
-        behavior_policy: str = "boltzmann",
+        behavior_policy: BehaviorPolicy = "boltzmann",
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 0.0,
         exploration_final_eps: float = 0.0,
         compile: bool = False,
-        matmul: str | None = None,
+        matmul: Matmul | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,

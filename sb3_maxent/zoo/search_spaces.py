@@ -1,8 +1,15 @@
 """The search spaces of ``-optimize``: what a trial of Optuna samples for each algorithm, and what the algorithm is given."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import nn
+
+from sb3_maxent.discrete_sac.discrete_sac import QReduction
+from sb3_maxent.s2ac.policies import BehaviorPolicy as S2ACBehavior
+from sb3_maxent.s2ac.sampler import BandwidthRule
+from sb3_maxent.sacnf.families import ShallowFlowFamily
+from sb3_maxent.soft_q_learning.box import ValueProposal
+from sb3_maxent.soft_q_learning.discrete import BehaviorPolicy as SoftQBehavior
 
 if TYPE_CHECKING:
     import optuna
@@ -105,7 +112,7 @@ def sample_discretesac_params(
     """
     params = {
         "target_entropy_ratio": trial.suggest_float("target_entropy_ratio", 0.05, 0.9),
-        "q_reduction": trial.suggest_categorical("q_reduction", ["min", "mean"]),
+        "q_reduction": trial.suggest_categorical("q_reduction", list(get_args(QReduction))),
     }
     return _sample_params(trial, additional_args, params)
 
@@ -128,16 +135,16 @@ def sample_sql_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additi
         # A gradient step costs about batch size x particles: more of them only where time doesn't matter
         params |= {
             "n_value_particles_pow": trial.suggest_int("n_value_particles_pow", 1, 5),
-            "value_proposal": trial.suggest_categorical("value_proposal", ["uniform", "sampler", "mixture"]),
+            "value_proposal": trial.suggest_categorical("value_proposal", list(get_args(ValueProposal))),
             "n_kernel_particles_pow": trial.suggest_int("n_kernel_particles_pow", 2, 5),
             "kernel_update_ratio": trial.suggest_float("kernel_update_ratio", 0.2, 0.8),
-            "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", ["median", "mean", "number"]),
+            "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", [*get_args(BandwidthRule), "number"]),
             "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 1e-3, 1.0, log=True),
         }
     else:
         params |= {
             "munchausen_coef": trial.suggest_float("munchausen_coef", 0.0, 0.95),
-            "behavior_policy": trial.suggest_categorical("behavior_policy", ["boltzmann", "greedy"]),
+            "behavior_policy": trial.suggest_categorical("behavior_policy", list(get_args(SoftQBehavior))),
             "exploration_fraction": trial.suggest_float("exploration_fraction", 0.05, 0.5),
             "exploration_initial_eps": trial.suggest_float("exploration_initial_eps", 0.0, 1.0),
             "exploration_final_eps": trial.suggest_float("exploration_final_eps", 0.0, 0.2),
@@ -162,10 +169,10 @@ def sample_s2ac_params(trial: "optuna.Trial", n_actions: int, n_envs: int, addit
         "n_particles_pow": trial.suggest_int("n_particles_pow", 2, 4),
         "n_svgd_steps": trial.suggest_int("n_svgd_steps", 1, 5),
         "svgd_step_size": trial.suggest_float("svgd_step_size", 0.05, 1.0, log=True),
-        "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", ["median", "mean", "number"]),
+        "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", [*get_args(BandwidthRule), "number"]),
         "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 0.1, 10.0, log=True),
         "start_std": trial.suggest_float("start_std", 0.2, 1.5, log=True),
-        "behavior_policy": trial.suggest_categorical("behavior_policy", ["random", "softmax"]),
+        "behavior_policy": trial.suggest_categorical("behavior_policy", list(get_args(S2ACBehavior))),
     }
     return _sample_params(trial, additional_args, params)
 
@@ -183,7 +190,7 @@ def sample_sacnf_params(trial: "optuna.Trial", n_actions: int, n_envs: int, addi
     params: dict[str, Any] = {
         "ent_coef": trial.suggest_float("ent_coef", 1e-3, 10.0, log=True),
         "n_critics": trial.suggest_int("n_critics", 1, 2),
-        "flow": trial.suggest_categorical("flow", ["radial", "planar", "spline"]),
+        "flow": trial.suggest_categorical("flow", [*get_args(ShallowFlowFamily), "spline"]),
         "n_flows": trial.suggest_int("n_flows", 1, 5),
         "conditional_flow": trial.suggest_categorical("conditional_flow", [False, True]),
     }

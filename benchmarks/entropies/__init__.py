@@ -1,0 +1,1 @@
+"""The parts of ``entropy.py``: targets, samplers, estimates, the experiment, its tables and its figure."""
