@@ -85,7 +85,7 @@ def key_of(agent: TrainedAgent) -> dict[str, str]:
     """What tells an agent from the others: task, algorithm, label and seed; nothing where there is no such task."""
     task = GOALS.get(agent.env, "")
     if agent.env == "MixtureBandit-v0":
-        task = f"bandit-{len(gym.make(agent.env, **agent.env_kwargs).unwrapped.mode_probabilities())}"
+        task = f"bandit-{len(MixtureBanditEnv(**agent.env_kwargs).mode_probabilities())}"
     label = agent.variant.removeprefix(f"{agent.algo}-")
     return {"task": task, "algo": agent.algo, "label": label, "seed": str(agent.seed)} if task else {}
 
