@@ -145,7 +145,8 @@ def test_compiled_equals_eager(algorithm, action_space, kwargs):
     check_equal(algorithm, action_space, **kwargs)
 
 
-@pytest.mark.parametrize("optimizer", [th.optim.RMSprop, pytest.param(th.optim.SGD, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [th.optim.RMSprop, th.optim.SGD])
 def test_other_optimizers_stand_between_graphs(optimizer):
     kwargs = {"policy_kwargs": {"optimizer_class": optimizer}, "ent_coef": 0.1, "learning_rate": 1e-3}
     with pytest.warns(UserWarning, match="compiled as several graphs, not as one.*Unsupported"):

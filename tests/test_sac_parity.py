@@ -78,8 +78,10 @@ def assert_same_weights(ours, theirs):
             assert all(th.equal(value, states[0][index][key]) for key, value in moments.items())
 
 
-@pytest.mark.parametrize("n_envs", [1, 4])
-@pytest.mark.parametrize("n_steps", [1, 3])
+@pytest.mark.parametrize(
+    ("n_steps", "n_envs"),
+    [(1, 1), (3, 4), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((1, 4), (3, 1)))],
+)
 @pytest.mark.parametrize("ent_coef", [0.2, "auto", "auto_0.1"])
 def test_equals_sac(ent_coef, n_steps, n_envs):
     kwargs = {"ent_coef": ent_coef, "n_steps": n_steps, "n_envs": n_envs}

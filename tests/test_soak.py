@@ -49,6 +49,7 @@ def test_growth_is_seen(soak):
     assert soak.growth(early, "MB") == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_measured(soak, capsys, tmp_path):
     soak.soak("SoftQLearning-Discrete", "eager", 160)
     lines = capsys.readouterr().out.splitlines()
