@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ KINDS = {
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS.values(), ids=KINDS)
 ACTORS = ["DiscreteSAC", "Box", "S2AC", "SACNF"]
 
-EVERYWHERE = [
+EVERYWHERE: list[tuple[str, Any]] = [
     ("n_steps", 0),
     ("n_steps", 1.5),
     ("target_entropy", "automatic"),
@@ -74,7 +75,7 @@ EVERYWHERE = [
     ("matmul", "mkl"),
 ]
 DISCRETE_ENTROPY = [("target_entropy", 1.2), ("target_entropy", -1.0)]  # log 3 = 1.0986
-OWN = {
+OWN: dict[str, list[tuple[str, Any]]] = {
     "DiscreteSAC": [
         *DISCRETE_ENTROPY,
         ("target_entropy_ratio", 1.1),
@@ -296,7 +297,7 @@ def test_unbounded_actions(algorithm):
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
 def test_multi_discrete_of_two_dimensions(algorithm):
     with pytest.raises(ValueError, match="flat nvec"):
-        algorithm("MlpPolicy", Toy(action_space=spaces.MultiDiscrete([[2, 3], [2, 2]])))
+        algorithm("MlpPolicy", Toy(action_space=spaces.MultiDiscrete(np.array([[2, 3], [2, 2]]))))
 
 
 @pytest.mark.parametrize(
@@ -494,6 +495,8 @@ def test_bad_weight(algorithm, action_space, monkeypatch, tmp_path):
 
 class MaskExtractor(FlattenExtractor):
     """An infinity that is meant, as in a causal attention mask: in a buffer, and in a parameter that is not learned."""
+
+    mask: th.Tensor
 
     def __init__(self, observation_space):
         super().__init__(observation_space)

@@ -1,6 +1,7 @@
 """Everything that SB3's SAC can be combined with, for every algorithm and every kind of action."""
 
 import sys
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,7 +42,7 @@ def test_observations(algorithm, action_space, observation_space, policy, n_envs
         assert model.predict(observation, deterministic=deterministic)[0].shape == (n_envs, *action_space.shape)
 
 
-PREPROCESSED = [
+PREPROCESSED: list[spaces.Space] = [
     spaces.Box(-1, 1, (2,)),
     spaces.Box(0, 255, (1, 3, 3), np.uint8),
     spaces.Box(0, 100, (1, 3, 3), np.uint8),
@@ -58,7 +59,7 @@ def test_preprocessing_is_that_of_sb3(space):
     space.seed(0)
     samples = [space.sample() for _ in range(4)]
     if isinstance(space, spaces.Dict):
-        batch = {key: th.as_tensor(np.stack([sample[key] for sample in samples])) for key in space.spaces}
+        batch: Any = {key: th.as_tensor(np.stack([sample[key] for sample in samples])) for key in space.spaces}
     else:
         batch = th.as_tensor(np.stack(samples))
     for normalize_images in (False, True):
@@ -88,7 +89,7 @@ def test_images(algorithm, discrete, share):
 
 @kinds
 def test_images_in_a_dictionary(algorithm, action_space):
-    spaces_ = {"image": spaces.Box(0, 255, (36, 36, 1), np.uint8), "x": spaces.Box(-1, 1, (2,))}
+    spaces_: dict[str, spaces.Space] = {"image": spaces.Box(0, 255, (36, 36, 1), np.uint8), "x": spaces.Box(-1, 1, (2,))}
     policy_kwargs = {"features_extractor_kwargs": {"cnn_output_dim": 8}}
     make_model(algorithm, action_space, spaces.Dict(spaces_), "MultiInputPolicy", steps=30, policy_kwargs=policy_kwargs)
 

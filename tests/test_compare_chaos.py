@@ -63,7 +63,7 @@ def test_a_future_that_is_never_done(fakes, capsys, monkeypatch):
 
     class Pool:
         def submit(self, function, run):
-            future = concurrent.futures.Future()
+            future: concurrent.futures.Future = concurrent.futures.Future()
             if run.algo == "s2ac":
                 future.set_exception(concurrent.futures.CancelledError())
                 client.status = "closed"

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from sb3_maxent.common import compiled_step, matmul
 from sb3_maxent.common.compiled_step import EAGER, ONE_GRAPH, SEVERAL_GRAPHS
 
 BOX, DISCRETE, MULTI_DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3), spaces.MultiDiscrete([3, 2])
-IMAGE = {
+IMAGE: dict[str, Any] = {
     "observation_space": spaces.Box(0, 255, (1, 36, 36), np.uint8),
     "policy": "CnnPolicy",
     "policy_kwargs": {"features_extractor_kwargs": {"features_dim": 8}},
@@ -69,7 +71,7 @@ def assert_close_models(ours, theirs, atol=2e-5):
         if states[1] is not None:
             assert states[0].keys() == states[1].keys(), kind
             for name, value in states[1].items():
-                th.testing.assert_close(states[0][name], value, atol=atol, rtol=2e-4, msg=lambda m, name=name: f"{name}: {m}")
+                th.testing.assert_close(states[0][name], value, atol=atol, rtol=2e-4, msg=partial("{}: {}".format, name))
     assert ours._n_updates == theirs._n_updates
     logged, expected = (
         {name: value for name, value in model.logger.name_to_value.items() if name.startswith("train/")}
@@ -221,7 +223,13 @@ def test_guard_against_nan(tmp_path):
 
 def resume(kind, folder, n=60):
     """``straight`` learns 2n, ``first`` n, ``second`` goes on from there, all of them compiled."""
-    kwargs = {"ent_coef": "auto_0.3", "learning_starts": 30, "batch_size": 16, "policy_kwargs": {"net_arch": [16]}, "seed": 7}
+    kwargs: dict[str, Any] = {
+        "ent_coef": "auto_0.3",
+        "learning_starts": 30,
+        "batch_size": 16,
+        "policy_kwargs": {"net_arch": [16]},
+        "seed": 7,
+    }
     env = make_vec_env(Clockwork, n_envs=1, env_kwargs={"action_space": spaces.Discrete(3)})
     if kind == "second":
         model = DiscreteSAC.load(folder / "first", env=env)
@@ -283,6 +291,7 @@ def test_where_compiling_fails(monkeypatch):
     class Unusual(SoftQLearning):
         def _actor_loss(self, step):
             loss, entropy = super()._actor_loss(step)
+            assert entropy is not None
             return loss, entropy + np.random.rand() * float(entropy.mean().item() > 100)
 
     eager, compiled = two_models(Unusual, DISCRETE, ent_coef=0.1)

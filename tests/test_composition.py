@@ -1,6 +1,7 @@
 """New models from trained ones: sums of Q-functions, and fine-tuning."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_composition_is_a_model_like_any_other(action_space, tmp_path):
     loaded = SoftQLearning.load(tmp_path / "model", env=composed.get_env())
     observations = np.random.default_rng(0).uniform(-1, 1, size=(20, 3)).astype(np.float32)
     for model in (loaded, type(composed.policy).load(tmp_path / "policy")):
-        np.testing.assert_array_equal(*(m.predict(observations, deterministic=True)[0] for m in (model, composed)))
+        ours, theirs = (m.predict(observations, deterministic=True)[0] for m in (model, composed))
+        np.testing.assert_array_equal(ours, theirs)
     for model in (composed, loaded):
         critic = [parameter.clone() for parameter in model.critic.parameters()]
         assert model.learn(40, reset_num_timesteps=False)._n_updates > 0
@@ -113,7 +115,7 @@ def test_composition_of_one_model_is_that_model(action_space):
         for each in (model, composed):
             th.manual_seed(0)
             actions.append(each.predict(observations, deterministic=deterministic)[0])
-        np.testing.assert_array_equal(*actions)
+        np.testing.assert_array_equal(actions[0], actions[1])
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_composition_of_one_model_is_that_model(action_space):
 )
 @pytest.mark.parametrize("action_space", SPACES[:2], ids=str)
 def test_composition_with_other_observations(action_space, observation_space, policy, tmp_path):
-    policy_kwargs = {"net_arch": [8]}
+    policy_kwargs: dict[str, Any] = {"net_arch": [8]}
     if policy == "CnnPolicy":
         policy_kwargs["features_extractor_kwargs"] = {"features_dim": 8}
     models = make_models(action_space, observation_space=observation_space, policy=policy, policy_kwargs=policy_kwargs)
@@ -135,9 +137,10 @@ def test_composition_with_other_observations(action_space, observation_space, po
     if action_space is BOX:
         assert type(composed.actor.features_extractor) is type(models[0].actor.features_extractor)
     composed.learn(30).save(tmp_path / "model")
-    observation = composed.get_env().reset()
+    observation: Any = composed.get_env().reset()
     loaded = SoftQLearning.load(tmp_path / "model")
-    np.testing.assert_array_equal(*(m.predict(observation, deterministic=True)[0] for m in (loaded, composed)))
+    ours, theirs = (m.predict(observation, deterministic=True)[0] for m in (loaded, composed))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -330,9 +333,10 @@ def test_observations_of_a_wrong_shape(shape):
 def test_observations_of_a_wrong_kind():
     space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
     model = make_model(BOX, space, "MultiInputPolicy")
-    good = {"a": np.zeros((4, 2), dtype=np.float32), "b": np.zeros(4, dtype=np.int64)}
+    good: dict[str, np.ndarray] = {"a": np.zeros((4, 2), dtype=np.float32), "b": np.zeros(4, dtype=np.int64)}
     compose([model], observations=good, gradient_steps=2)
-    for bad in (good["a"], {"a": good["a"]}):
+    bads: list[Any] = [good["a"], {"a": good["a"]}]
+    for bad in bads:
         with pytest.raises(ValueError, match="`observations` must be states of Dict"):
             compose([model], observations=bad)
     with pytest.raises(ValueError, match=r"`observations\['b'\]` must have the shape"):

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_train_uses_the_options():
     with th.no_grad():  # on the way from the target critic to the targets, further than the clip allows
         model.critic.qf0[-1].bias.add_(10.0)
     data = model.replay_buffer.sample(16)
-    model.replay_buffer.sample = lambda *args, **kwargs: data
+    model.replay_buffer.sample = lambda *args, **kwargs: data  # type: ignore[method-assign]
     values = soft_value(model, data.next_observations, model.log_ent_coef.exp())
     expected = model._critic_loss(step_on(None, 1.0, data), data.rewards + 0.99 * values).item()
     old = [parameter.clone() for parameter in model.actor_old.parameters()]
@@ -247,14 +248,15 @@ def test_action_masks(action_space, tmp_path):
     loss, entropy = model._actor_loss(step_on(None, 50.0, data))
     assert loss.isfinite() and (entropy <= expected / 0.5 + 1e-5).all()
     alpha = model.log_ent_coef.item()
-    model.replay_buffer.sample = lambda *args, **kwargs: data
+    model.replay_buffer.sample = lambda *args, **kwargs: data  # type: ignore[method-assign]
     model.train(1, 16)  # the temperature's loss uses the targets of the states, before the actor moves
     surplus = (categorical_entropy(log_probs) - targets).mean().item()
     assert model.logger.name_to_value["train/ent_coef_loss"] == pytest.approx(alpha * surplus, rel=1e-3)
     model.save(tmp_path / "model")
     loaded = DiscreteSAC.load(tmp_path / "model")
-    observation = env.reset()
-    np.testing.assert_array_equal(*(m.predict(observation, deterministic=True)[0] for m in (loaded, model)))
+    observation: Any = env.reset()
+    ours, theirs = (m.predict(observation, deterministic=True)[0] for m in (loaded, model))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

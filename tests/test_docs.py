@@ -130,6 +130,7 @@ class Block:
 def blocks_of(page, text):
     """Fenced blocks, also those of lists; a fence may have more backticks than three, or colons."""
     blocks, heading, fence = [], "", None
+    lines: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r"( *)(`{3,}|:{3,}|~{3,}) *(.*)", line)
         if fence is None and match:

@@ -4,6 +4,7 @@ import copy
 import importlib
 import pickle
 import warnings
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,10 +19,10 @@ import sb3_maxent
 from sb3_maxent.envs import MixtureBanditEnv, MultiGoalEnv, TabularMDPEnv
 
 WALL = [[[-2, 0], [0, 2]]]
-UNEVEN = {"weights": [0.7, 0.3], "means": [[0.9], [-0.4]], "widths": [0.3, 0.1], "ent_coef": 0.5}
+UNEVEN: dict[str, Any] = {"weights": [0.7, 0.3], "means": [[0.9], [-0.4]], "widths": [0.3, 0.1], "ent_coef": 0.5}
 IN_3D = {"means": [[0.5, 0.0, 1.0], [-0.5, 0.0, -1.0]], "widths": 0.4}
 # From state 0 action 0 leads to state 1, action 1 to state 2, and both of these end the episode
-FORK = {
+FORK: dict[str, Any] = {
     "transitions": [[[0, 1, 0], [0, 0, 1]], [[0, 1, 0]] * 2, [[0, 0, 1]] * 2],
     "rewards": [[3.0, 5.0], [0.0, 0.0], [0.0, 0.0]],
     "terminal": [1, 2],
@@ -94,9 +95,9 @@ def test_vectorised(env_id):
         assert np.isfinite(rewards).all()
     assert infos and all("episode" in info for info in infos)
     env.close()
-    env = gym.make_vec(env_id, num_envs=2)
-    env.reset(seed=0)
-    env.step(env.action_space.sample())
+    vector = gym.make_vec(env_id, num_envs=2)
+    vector.reset(seed=0)
+    vector.step(vector.action_space.sample())
     env.close()
 
 
@@ -233,7 +234,7 @@ def test_bandit_log_prob_by_hand():
     # One Gaussian with its mean in a corner: a quarter of it is left
     env = MixtureBanditEnv(means=[[1.0, 1.0]], widths=0.1)
     np.testing.assert_allclose(
-        env.log_prob([[1, 1], [0.9, 1], [1.1, 1]]), np.add(np.log(4 / (2 * np.pi * 0.01)), [0, -0.5, -np.inf])
+        env.log_prob(np.array([[1, 1], [0.9, 1], [1.1, 1]])), np.add(np.log(4 / (2 * np.pi * 0.01)), [0, -0.5, -np.inf])
     )
     env = MixtureBanditEnv(**UNEVEN)
     env.reset(seed=0)
@@ -319,7 +320,7 @@ def test_tabular_follows_its_table():
 def test_tabular_default_is_a_chain():
     env = gym.make("TabularMDP-v0").unwrapped
     assert (env.observation_space.n, env.action_space.n, env.horizon) == (5, 2, 50)
-    np.testing.assert_allclose(env.transitions[2], [[0, 0.9, 0.1, 0, 0], [0, 0, 0.1, 0.9, 0]])
+    np.testing.assert_allclose(env.transitions[2], np.array([[0, 0.9, 0.1, 0, 0], [0, 0, 0.1, 0.9, 0]]))
     assert env.rewards[0, 0] == pytest.approx(0.2) and env.rewards[4, 1] == pytest.approx(1) and env.rewards.sum() == 1.2
     firsts = [env.reset(seed=seed)[0] for seed in range(100)]
     assert set(firsts) == set(range(5))

@@ -16,7 +16,7 @@ from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.reference import munchausen_value_iteration, soft_value_iteration
 
 
-def random_mdp(seed, n_states=5, n_actions=3):
+def random_mdp(seed, n_states=5, n_actions=3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     transitions = rng.dirichlet(np.full(n_states, 0.3), size=(n_states, n_actions))
     return transitions, rng.uniform(size=(n_states, n_actions))
@@ -107,7 +107,7 @@ def assert_optimal(model, optimal_q, policy):
     ],
     ids=lambda value: name_of(value) if callable(value) else "",
 )
-def test_soft_optimal_policy(learner, mdp):
+def test_soft_optimal_policy(learner, mdp: tuple[np.ndarray, np.ndarray]):
     alpha, gamma = 0.3, 0.9
     optimal_q, _, _ = soft_value_iteration(*mdp, gamma, alpha)
     model = learner(lambda: TabularMDP(*mdp, start=5), gamma=gamma, ent_coef=alpha)

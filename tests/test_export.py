@@ -14,7 +14,7 @@ from toys import BatchNormExtractor, make_model
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.export import DeterministicPolicy
 
-BOX = spaces.Box(np.float32([[-1, -3]]), np.float32([[2, 5]]))
+BOX = spaces.Box(np.array([[-1, -3]], np.float32), np.array([[2, 5]], np.float32))
 DISCRETE, MULTI_DISCRETE = spaces.Discrete(3, start=4), spaces.MultiDiscrete([3, 2])
 MASKED = spaces.Dict({"state": spaces.Box(-1, 1, (3,)), "mask": spaces.MultiBinary(3)})
 CASES = {

@@ -449,7 +449,7 @@ HOOKS = {
 
 def test_list_of_hooks():
     """The docstring of GradientStepHooks lists the hooks that the class defines; the pages are made from it."""
-    listed = re.findall(r"^ *- ``(\w+)\((.*?)\)``", GradientStepHooks.__doc__, re.MULTILINE)
+    listed = re.findall(r"^ *- ``(\w+)\((.*?)\)``", str(GradientStepHooks.__doc__), re.MULTILINE)
     assert [(name, arguments.split(", ")) for name, arguments in listed] == list(HOOKS.items())
     assert next(iter(HOOKS)) == "_td_target" and all(arguments[0] == "step" for arguments in HOOKS.values())
     for algorithm in ALGORITHMS:
@@ -532,4 +532,4 @@ def test_zoo_and_compare(command, tmp_path):
 def test_pendulum(tmp_path):
     model = run_script(tmp_path)
     mean, _ = evaluate_policy(model, make_vec_env("Pendulum-v1", seed=100), n_eval_episodes=20)
-    assert mean >= -250  # -176, also for seeds 1 and 2
+    assert isinstance(mean, float) and mean >= -250  # -176, also for seeds 1 and 2

@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -30,6 +31,7 @@ SQUARE = spaces.Box(-1, 1, (2,))
 @pytest.fixture(scope="module")
 def models():
     """Small and untrained: the biases of their critics are random, so that Q is no symmetric function"""
+    every: tuple[Any, ...] = (*ALGORITHMS, PPO)
     made = {
         algorithm.__name__: algorithm(
             "MlpPolicy",
@@ -39,7 +41,7 @@ def models():
             policy_kwargs={"net_arch": [32]},
             **({} if algorithm is PPO else {"buffer_size": 10}),
         )
-        for algorithm in (*ALGORITHMS, PPO)
+        for algorithm in every
     }
     return made
 
@@ -96,7 +98,9 @@ def test_sampled_actions_are_those_of_predict(models):
         th.manual_seed(1)
         actions = measures.sample_actions(model, STATE, 40)
         th.manual_seed(1)
-        np.testing.assert_allclose(actions, model.predict(np.tile(np.float32(STATE), (40, 1)), deterministic=False)[0])
+        np.testing.assert_allclose(
+            actions, model.predict(np.tile(np.array(STATE, np.float32), (40, 1)), deterministic=False)[0]
+        )
         assert len(np.unique(actions[:, 0])) > 20
 
 
@@ -206,7 +210,8 @@ def test_exact_density(bandit, axes):
         exact = bandit.log_prob([centres[column], centres[row]])
         assert densities[row, column] == pytest.approx(np.exp(exact))
     assert densities.sum() * (2 / 50) ** 2 == pytest.approx(1, abs=0.01)
-    np.testing.assert_allclose(mesh.get_coordinates()[27, 39], [centres[39] - 0.02, centres[27] - 0.02])
+    coordinates: Any = mesh.get_coordinates()
+    np.testing.assert_allclose(coordinates[27, 39], [centres[39] - 0.02, centres[27] - 0.02])
     assert mesh.get_clim() == (0, densities.max())
 
 
@@ -284,7 +289,7 @@ def test_colour_of_a_trajectory(axes, moves, colour):
 def test_multigoal_figure(models):
     env = gym.make("MultiGoal-v0", probe_states=[STATE, [0, 0]], max_episode_steps=3)
     figure = figures.multigoal_figure(models, env)
-    lines = np.reshape(figure.axes, (len(models), 3))
+    lines = np.array(figure.axes, dtype=object).reshape(len(models), 3)
     assert [axes.get_ylabel() for axes in lines[:, 0]] == list(models)
     for name, (_, first, second) in zip(models, lines, strict=True):
         what = "actions" if name == "PPO" else "Q and actions"
@@ -392,8 +397,9 @@ def test_other_bad_input(models, axes, bandit):
     with pytest.raises(ValueError, match=r"`env` must be a MultiGoal environment, not .*, which has no limits, goals"):
         figures.draw_trajectories(models["SAC"], axes, bandit)
     with pytest.raises(TypeError, match="`env` must be a Gymnasium environment, not DummyVecEnv"):
-        measures.play(models["SAC"], make_vec_env("MultiGoal-v0"))
-    for bad in ({}, models["SAC"]):
+        measures.play(models["SAC"], make_vec_env("MultiGoal-v0"))  # type: ignore[arg-type]
+    bads: list[Any] = [{}, models["SAC"]]
+    for bad in bads:
         with pytest.raises(ValueError, match="`models` must be a dictionary with at least one model"):
             figures.multigoal_figure(bad, gym.make("MultiGoal-v0"))
         with pytest.raises(ValueError, match="`models` must be a dictionary with at least one model"):
@@ -405,7 +411,7 @@ def test_other_bad_input(models, axes, bandit):
 def test_the_library_leaves_pyplot_alone():
     """No global state: nobody's backend or current figure changes."""
     for module in (figures, measures):
-        source = Path(module.__file__).read_text()
+        source = Path(str(module.__file__)).read_text()
         assert "pyplot" not in source and "matplotlib.use" not in source
 
 

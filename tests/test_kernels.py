@@ -141,7 +141,7 @@ def test_bandwidth_is_a_constant_in_gradients(rule, dtype):
 def test_bandwidth_takes_known_rules_only():
     for rule in ("Median", "max", None):
         with pytest.raises(AssertionError):
-            bandwidth(th.zeros(1, 2, 2), rule)
+            bandwidth(th.zeros(1, 2, 2), rule)  # type: ignore[arg-type]
 
 
 @rules

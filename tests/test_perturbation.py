@@ -5,6 +5,7 @@ import inspect
 import pickle
 import warnings
 from operator import attrgetter
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -33,6 +34,8 @@ def make(env_id, **kwargs):
 
 class Recorder(gym.Env):
     """Observes zeros, and keeps the actions that reach it."""
+
+    observation_space: Any
 
     def __init__(self, observation_space=None, action_space=None):
         self.observation_space = observation_space or spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -101,8 +104,8 @@ def test_defaults_pass_on_the_action_itself():
 def test_defaults_allow_all_spaces():
     env = PerturbationWrapper(gym.make("CartPole-v1"), observation_noise=0.1)  # a Box, with Discrete actions
     assert len(episode(env)) > 5
-    for env in (gym.make("TabularMDP-v0"), gym.make("Taxi-v4"), gym.make("MixtureBandit-v0")):
-        episode(PerturbationWrapper(env), n_steps=3)
+    for env_id in ("TabularMDP-v0", "Taxi-v4", "MixtureBandit-v0"):
+        episode(PerturbationWrapper(gym.make(env_id)), n_steps=3)
 
 
 # ---------------------------------------------------------------------------------------------------- observation noise
@@ -148,7 +151,7 @@ def test_observation_noise_is_not_in_the_state():
 
 def test_flattened_dict():
     space = spaces.Dict({"x": spaces.Box(-9, 9, (2,)), "y": spaces.Box(-9, 9, (1,))})
-    env = Recorder()
+    env: Any = Recorder()
     env.observation_space = space
     env.reset = lambda **_: ({"x": np.zeros(2, np.float32), "y": np.zeros(1, np.float32)}, {})
     noise = PerturbationWrapper(FlattenObservation(env), observation_noise=[0, 0, 1]).reset(seed=0)[0]
@@ -208,7 +211,7 @@ def test_nothing_of_the_old_episode_arrives_in_the_new_one():
     env.reset()
     for action in 10 * np.array([[0.01, 0.1], [0.02, 0.2], [0.03, 0.3]]):
         env.step(action)
-    np.testing.assert_allclose(env.unwrapped.actions, [[0, 5], [0, 5], [0.1, 1]])
+    np.testing.assert_allclose(env.unwrapped.actions, np.array([[0, 5], [0, 5], [0.1, 1]]))
 
 
 def test_the_agent_may_use_its_array_again():
@@ -218,7 +221,7 @@ def test_the_agent_may_use_its_array_again():
     for step in range(3):
         action[:] = step / 10
         env.step(action)
-    np.testing.assert_allclose(env.unwrapped.actions, [[0, 5], [0, 0], [0.1, 0.1]])
+    np.testing.assert_allclose(env.unwrapped.actions, np.array([[0, 5], [0, 0], [0.1, 0.1]]))
 
 
 def test_delay_then_noise():
@@ -240,7 +243,9 @@ def test_delayed_pendulum_is_the_pendulum_of_the_delayed_actions():
 
 # ---------------------------------------------------------------------------------------------------- random numbers
 
-STRENGTHS = [{"observation_noise": s, "action_noise": s, "action_delay": int(4 * s)} for s in (0.0, 0.25, 1.0)]
+STRENGTHS: list[dict[str, Any]] = [
+    {"observation_noise": s, "action_noise": s, "action_delay": int(4 * s)} for s in (0.0, 0.25, 1.0)
+]
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -261,7 +266,7 @@ def test_without_a_seed_the_noise_differs():
 
 
 def test_first_states_are_those_of_the_unperturbed_environment():
-    states = []
+    states: list[list[Any]] = []
     for kwargs in STRENGTHS:
         env = PerturbationWrapper(gym.make("Pendulum-v1"), **kwargs)
         states.append([])
@@ -440,7 +445,8 @@ def test_hopper_fields():
 
 @pytest.mark.parametrize("name", ["mass", "friction", "gravity"])
 def test_each_factor_changes_the_episode_and_only_it(name):
-    plain, env = make("Hopper-v5"), PerturbationWrapper(make("Hopper-v5"), **{name: 1.5})
+    factor: dict[str, Any] = {name: 1.5}
+    plain, env = make("Hopper-v5"), PerturbationWrapper(make("Hopper-v5"), **factor)
     for parameter, field in {"mass": "body_mass", "friction": "geom_friction", "gravity": "opt.gravity"}.items():
         before, after = (attrgetter(field)(world.unwrapped.model) for world in (plain, env))
         assert np.array_equal(after, before) == (parameter != name)
@@ -452,7 +458,7 @@ def test_each_factor_changes_the_episode_and_only_it(name):
 
 @pytest.mark.parametrize("scene", [lambda: make("Hopper-v5"), lambda: Scene(PAIR)], ids=["Hopper", "pairs"])
 def test_factors_do_not_compound(scene):
-    kwargs = {"mass": 3.0, "friction": 0.7, "gravity": 0.3}
+    kwargs: dict[str, Any] = {"mass": 3.0, "friction": 0.7, "gravity": 0.3}
     env = scene()
     model, loaded = env.unwrapped.model, model_bytes(env.unwrapped.model)
     once = PerturbationWrapper(env, **kwargs)
@@ -523,9 +529,10 @@ def test_episode_after_close_is_the_unperturbed_one():
 def test_refused_arguments_leave_the_world_alone():
     env = Scene()
     before = model_bytes(env.model)
-    for bad in ({"gravity": -1.0}, {"obstacles": WALL}, {"observation_noise": -1.0}, {"action_delay": 0.5}):
+    bads: list[dict[str, Any]] = [{"gravity": -1.0}, {"obstacles": WALL}, {"observation_noise": -1.0}, {"action_delay": 0.5}]
+    for bad in bads:
         with pytest.raises(ValueError):
-            PerturbationWrapper(env, **{"mass": 2.0, **bad})
+            PerturbationWrapper(env, mass=2.0, **bad)
         assert model_bytes(env.model) == before
 
 
@@ -568,7 +575,7 @@ def test_frames_show_the_obstacles():
 
 # ---------------------------------------------------------------------------------------------------- company
 
-NOISY = {"observation_noise": 0.1, "action_noise": 0.1, "action_delay": 1}
+NOISY: dict[str, Any] = {"observation_noise": 0.1, "action_noise": 0.1, "action_delay": 1}
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -592,6 +599,7 @@ def test_spec_makes_it_again(kwargs):
 
 def test_spec_keeps_the_factors():
     env = PerturbationWrapper(make("Hopper-v5"), mass=2.0)
+    assert env.spec is not None
     assert model_bytes(gym.make(env.spec).unwrapped.model) == model_bytes(env.unwrapped.model)
 
 
@@ -610,10 +618,11 @@ def test_monitor_and_time_limit(outer):
 
 
 def test_vectorised():
-    kwargs = {"wrapper_class": PerturbationWrapper, "wrapper_kwargs": {**NOISY, "obstacles": WALL}}
+    kwargs: dict[str, Any] = {"wrapper_class": PerturbationWrapper, "wrapper_kwargs": {**NOISY, "obstacles": WALL}}
     env = make_vec_env("MultiGoal-v0", n_envs=2, seed=0, **kwargs)
     assert env.env_is_wrapped(PerturbationWrapper) == [True, True]
     first = env.reset()
+    assert isinstance(first, np.ndarray)
     assert np.abs(first[0] - first[1]).max() > 1e-3
     processes = make_vec_env("sb3_maxent:MultiGoal-v0", n_envs=1, seed=0, vec_env_cls=SubprocVecEnv, **kwargs)
     np.testing.assert_array_equal(processes.reset(), first[:1])
@@ -636,8 +645,8 @@ def test_sac_is_evaluated_in_it():
     observation = PerturbationWrapper(gym.make("Pendulum-v1"), **NOISY).reset(seed=0)[0]
     assert model.action_space.contains(model.predict(observation)[0])
     # SB3's SAC also learns in it
-    env = PerturbationWrapper(gym.make("Pendulum-v1"), **NOISY)
-    SAC("MlpPolicy", env, learning_starts=10, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu").learn(20)
+    perturbed = PerturbationWrapper(gym.make("Pendulum-v1"), **NOISY)
+    SAC("MlpPolicy", perturbed, learning_starts=10, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu").learn(20)
 
 
 # ---------------------------------------------------------------------------------------------------- bad input

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from sb3_maxent.reporting import formatting, statistics
 from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "command": "python -m sb3_maxent.compare --algos sac | tee log",
     "seeds": [0, 1, 2],
     "conf": None,
@@ -55,7 +56,8 @@ def random_runs(algos, envs, n_seeds, rng, n_evaluations=4):
 
 def tables(markdown):
     """Rows of cells without backticks, by the heading above"""
-    found, heading = {}, ""
+    found: dict[str, list] = {}
+    heading = ""
     for line in markdown.splitlines():
         if line.startswith("#"):
             heading = line.lstrip("# ").replace("`", "")
@@ -213,7 +215,7 @@ def test_draw_learning_curves():
     assert labels == ["sac", "sql (1 of 2 runs)", "s2ac (none of 1 run)"]
     # The look is that of the place, whatever could be drawn before
     assert [handle.get_color() for handle in handles] == [formatting.COLOURS[place] for place in (0, 2, 3)]
-    assert sorted(line.get_marker() for line in axes.lines if line.get_label().startswith("_")) == ["None", "o", "x"]
+    assert sorted(str(line.get_marker()) for line in axes.lines if str(line.get_label()).startswith("_")) == ["None", "o", "x"]
     looks = {(formatting.look(place)["color"], str(formatting.look(place)["linestyle"])) for place in range(28)}
     assert len(looks) == 28
 

@@ -12,7 +12,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def results(monkeypatch):
     """benchmarks/results.py as a module."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.delitem(sys.modules, "results", raising=False)
     import results
 

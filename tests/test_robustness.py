@@ -19,6 +19,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import matplotlib as mpl
@@ -79,7 +80,7 @@ def train(folder, algo, env_id, seed, hyperparams=SMALL, env_kwargs=None):
         verbose=0,
         device="cpu",
     )
-    model, _ = experiment.setup_experiment()
+    model, _ = experiment.setup_experiment()  # type: ignore[misc]  # None is for -optimize
     experiment.learn(model)
     experiment.save_trained_model(model)
 
@@ -165,7 +166,7 @@ def test_numbers_are_those_of_evaluate_policy(run, folder):
         assert np.std(unperturbed[0]) > 1, "episodes differ"
         same(pick(rows, exp_id=exp_id), *unperturbed)
         for name, value in (("observation_noise", 0.5), ("action_delay", 2)):
-            perturbed = by_hand(model, "Pendulum-v1", partial(PerturbationWrapper, **{name: value}))
+            perturbed = by_hand(model, "Pendulum-v1", lambda env, given={name: value}: PerturbationWrapper(env, **given))
             assert abs(perturbed[0] - unperturbed[0]).min() > 1e-2, "it is another world"
             same(pick(rows, exp_id=exp_id, world=World(name, str(value))), *perturbed)
         assert pick(rows, exp_id=exp_id).seed == int(exp_id) - 1
@@ -278,6 +279,7 @@ def test_the_loss_of_a_life_ends_no_episode():
     """A done of EpisodicLifeEnv inside the game is not Monitor's, and is not made one."""
 
     class Game(gym.Env):
+        left: int
         observation_space, action_space = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2)
 
         def reset(self, *, seed=None, options=None):
@@ -374,7 +376,8 @@ def test_agents_load_without_the_buffer(folder, tmp_path, monkeypatch):
     SAC("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=500).save(tmp_path / "her")
     loaded = zoo.load_agent(dataclasses.replace(agent, file=tmp_path / "her.zip"), "cpu")
     assert loaded.replay_buffer.buffer_size == 1
-    loaded.predict(env.reset()[0])
+    observation: Any = env.reset()[0]
+    loaded.predict(observation)
     # What registers environments, as the training's command line had it
     (tmp_path / "own_envs.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
@@ -616,7 +619,8 @@ def test_an_environment_that_can_t_be_made(run, folder):
 
 def tables(markdown):
     """By the heading above, tables as rows of cells without backticks"""
-    found, heading, before = {}, "", ""
+    found: dict[str, list] = {}
+    heading = before = ""
     for line in markdown.splitlines():
         if line.startswith("#"):
             heading = line.lstrip("# ").replace("`", "")
@@ -633,10 +637,9 @@ def make_table(folder, scores):
     """A table by hand: {(algo, env): {world: returns of agents 1, 2, ...}}, ``None`` where an agent was not evaluated"""
     folder.mkdir(exist_ok=True)
     for (algo, env), worlds in scores.items():
-        for world, returns in worlds.items():
+        for (perturbation, strength), returns in worlds.items():
             for number, value in enumerate(returns, 1):
                 if value is not None:
-                    result = {"mean_return": float(value), "std_return": 0.0, "mean_length": 1.0, "success_rate": math.nan}
                     row = Row(
                         algo,
                         env,
@@ -645,11 +648,15 @@ def make_table(folder, scores):
                         number,
                         f"{number:x}",
                         "last",
-                        *world,
+                        perturbation,
+                        strength,
                         "deterministic",
                         0,
                         5,
-                        **result,
+                        mean_return=float(value),
+                        std_return=0.0,
+                        mean_length=1.0,
+                        success_rate=math.nan,
                         versions="",
                     )
                     append(folder / "results.csv", row)
@@ -734,7 +741,7 @@ def test_lines_and_bands(tmp_path):
     assert [line.get_label() for line in axes.lines] == ["s2ac", "sac"]
     assert [to_rgba(line.get_color()) for line in axes.lines] == [to_rgba(colour) for colour in COLOURS[:2]]
     assert s2ac.get_xydata().tolist() == [[0, 4.5], [0.1, 5.5], [0.5, 7]]
-    assert np.allclose(sac.get_xydata(), [[0, 3], [0.1, 2], [0.5, 0.5 / 3]])
+    assert np.allclose(sac.get_xydata(), np.array([[0, 3], [0.1, 2], [0.5, 0.5 / 3]]))
     bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
     low, high = zip(*(scores.estimate("A-v0", "sac", world, "mean_return")[1:] for world in panel.labels), strict=True)
     corners = {tuple(corner) for corner in bands[1].get_paths()[0].vertices.round(6)}

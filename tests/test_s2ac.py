@@ -3,6 +3,8 @@
 import functools
 import math
 import warnings
+from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +24,7 @@ from sb3_maxent.s2ac import S2ACPolicy
 make_model = functools.partial(toys.make_model, S2AC)
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32))
 TANH = {"activation_fn": th.nn.Tanh}
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "fixed": {"learned_start": False, "start_std": 0.8},
     "plain": {"precondition": False, "kernel_bandwidth": "mean", "truncation": 1.5},
@@ -209,7 +211,7 @@ def test_gradient_of_the_actor_loss(kwargs):
     parameters = dict(model.actor.named_parameters())
     th.manual_seed(0)
     loss, _ = model._actor_loss(step_on(observations, alpha))
-    ours = th.autograd.grad(loss, parameters.values())
+    ours = th.autograd.grad(loss, list(parameters.values()))
 
     th.manual_seed(0)
     noise = model.policy.draw_noise(5)
@@ -228,10 +230,10 @@ def test_gradient_of_the_actor_loss(kwargs):
     if model.amortized:
         imitated = model.actor.sampling_network.unsquashed(observations, noise)
         naive = naive + 0.5 * ((imitated - u.detach()) ** 2).sum(dim=2).mean()
-    theirs = th.autograd.grad(naive, parameters.values())
+    theirs = th.autograd.grad(naive, list(parameters.values()))
     for name, our, their in zip(parameters, ours, theirs, strict=True):
         assert our.abs().sum() > 0, name
-        th.testing.assert_close(our, their, rtol=2e-3, atol=1e-4, msg=lambda message, name=name: f"{name}: {message}")
+        th.testing.assert_close(our, their, rtol=2e-3, atol=1e-4, msg=partial("{}: {}".format, name))
 
 
 @variants
@@ -278,7 +280,8 @@ def test_without_an_actor(ent_coef, tmp_path):
     loaded = S2AC.load(tmp_path / "model")
     assert loaded.actor is None and "actor.optimizer" not in loaded.get_parameters()
     observations = draw_observations(5).numpy()
-    np.testing.assert_array_equal(*(each.predict(observations, deterministic=True)[0] for each in (model, loaded)))
+    ours, theirs = (each.predict(observations, deterministic=True)[0] for each in (model, loaded))
+    np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match="`share_features_extractor` must be False, not True, for a policy without an actor"):
         make_model(BOX, learned_start=False, policy_kwargs={"share_features_extractor": True}, steps=0)
 
@@ -627,7 +630,7 @@ def test_policy_alone(kwargs, tmp_path):
         for each in (model, loaded):
             th.manual_seed(3)
             actions.append(each.predict(observations, deterministic=deterministic)[0])
-        np.testing.assert_array_equal(*actions)
+        np.testing.assert_array_equal(actions[0], actions[1])
 
 
 def test_parameters_can_change_on_loading(tmp_path):
@@ -683,9 +686,9 @@ def test_subclass(tmp_path):
 @pytest.mark.slow
 def test_learns_two_wide_modes():
     """A one-step problem whose optimum is known: the KL divergence of the policy to it, and the share of each mode."""
-    env_kwargs = {"means": [[0.5], [-0.5]], "weights": [0.6, 0.4], "widths": 0.2}
+    env_kwargs: dict[str, Any] = {"means": [[0.5], [-0.5]], "weights": [0.6, 0.4], "widths": 0.2}
     env = make_vec_env("sb3_maxent:MixtureBandit-v0", n_envs=8, seed=0, env_kwargs=env_kwargs)
-    kwargs = {"ent_coef": 1.0, "learning_rate": 2e-3, "batch_size": 64, "learning_starts": 200, "seed": 0}
+    kwargs: dict[str, Any] = {"ent_coef": 1.0, "learning_rate": 2e-3, "batch_size": 64, "learning_starts": 200, "seed": 0}
     model = S2AC("MlpPolicy", env, policy_kwargs={"net_arch": [64, 64]}, **kwargs)
     bandit = gym.make("sb3_maxent:MixtureBandit-v0", **env_kwargs).unwrapped
 

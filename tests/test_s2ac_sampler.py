@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ class Problem:
         return stein_loops.run(self.sampler, mean[state], log_std[state], self.noise[state], self.log_p(state), **kwargs)
 
 
-SETTINGS = [
+SETTINGS: list[dict[str, Any]] = [
     {},
     {"kernel_bandwidth": "mean", "out_of_bounds": "clip"},
     {"kernel_bandwidth": 0.7, "out_of_bounds": "free", "max_step_ratio": 0.9},
@@ -281,7 +282,7 @@ def test_truncated_normal_against_scipy(bound):
     # Tails, as far as a float goes
     for dtype, tail in [(th.float32, 1e-6), (th.float64, 1e-14)]:
         tails = th.tensor([tail, 1 - tail], dtype=dtype)
-        values = truncated_normal_icdf(tails, bound).double().numpy()
+        values = truncated_normal_icdf(tails, bound).double()
         np.testing.assert_allclose(values, expected.ppf([tail, 1 - tail]), rtol=0.03)
         ends = truncated_normal_icdf(th.tensor([0.0, 1.0], dtype=dtype), bound)
         assert ends.dtype == dtype and ends.isfinite().all() and (ends.abs() <= bound).all()
@@ -517,9 +518,9 @@ def test_first_order_gradient_in_the_units_of_the_start(entropy_estimator, activ
     particles, gradients = gradient_of(problem, test_function)
 
     std = problem.log_std.exp().unsqueeze(1)
-    path = ((particles.u.detach() - problem.mean.unsqueeze(1)) / std).numpy()
-    centers = np.stack([np.delete(path, i, axis=1).mean(axis=1) for i in range(PARTICLES)], axis=1)
-    path, centers = th.as_tensor(path), th.as_tensor(centers)
+    places = ((particles.u.detach() - problem.mean.unsqueeze(1)) / std).numpy()
+    means = np.stack([np.delete(places, i, axis=1).mean(axis=1) for i in range(PARTICLES)], axis=1)
+    path, centers = th.as_tensor(places), th.as_tensor(means)
 
     def log_det(u):
         return th.log(1 - th.tanh(u) ** 2).sum(dim=2)

@@ -1,13 +1,13 @@
 """With SAC's formulas in its hooks, MaxEntAlgorithm is stable_baselines3.SAC, bit for bit."""
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.sac.policies import Actor
 
@@ -28,6 +28,8 @@ class GaussianPolicy(MaxEntPolicy):
 class HookedSAC(MaxEntAlgorithm):
     """SAC's formulas in the hooks."""
 
+    actor: Actor
+
     policy_aliases = {"MlpPolicy": GaussianPolicy}  # noqa: RUF012
 
     def __init__(self, *args, _init_setup_model=True, **kwargs):
@@ -36,7 +38,7 @@ class HookedSAC(MaxEntAlgorithm):
             self._setup_model()
 
     def _default_target_entropy(self):
-        return -float(np.prod(self.action_space.shape))
+        return -float(get_action_dim(self.action_space))
 
     def _td_target(self, step):
         # SAC draws the noise of the actor's loss before the noise of the target, our loop needs it after:

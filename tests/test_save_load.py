@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,7 @@ from stable_baselines3.common.save_util import save_to_pkl
 from toys import KINDS, Toy
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, sacnf, soft_q_learning
+from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
 BOX = spaces.Box(-2, 3, (2,))
@@ -43,7 +45,7 @@ def assert_equal_models(first, second):
             assert all(th.equal(value, states[0][index][key]) for key, value in moments.items())
 
 
-EVERYWHERE = [
+EVERYWHERE: list[dict[str, Any]] = [
     {"ent_coef": 0.3},
     {"ent_coef": "auto_0.1", "target_entropy": 0.4},
     {
@@ -54,7 +56,7 @@ EVERYWHERE = [
     },
     {"ent_coef": lambda progress: 0.1 + progress},
 ]
-OPTIONS = {
+OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiscreteSAC": [{"q_reduction": "mean", "q_clip": 0.5, "entropy_penalty": 0.5, "critic_ent_coef": 0.0}],
     "SoftQLearning": [
         {"munchausen_coef": 0.9, "munchausen_clip": -2.0, "ent_coef": "lin_0.5"},
@@ -415,7 +417,7 @@ class UsesPython(Clockwork):
         return observation, reward + 0.1 * random.random(), *rest
 
 
-RESUMED = {
+RESUMED: dict[str, tuple[type[MaxEntAlgorithm], spaces.Space, dict[str, Any]]] = {
     "DiscreteSAC": (DiscreteSAC, spaces.Discrete(3), {"q_clip": 1.0, "entropy_penalty": 0.1}),
     "SoftQLearning-Box": (SoftQLearning, spaces.Box(0, 2, (2,)), {"ent_coef": "auto_0.3", "value_proposal": "mixture"}),
     "SoftQLearning-Discrete": (
@@ -435,7 +437,8 @@ RESUMED = {
 def run(name, kind, folder, n):
     """One part of the resume test: ``straight`` learns 2n, ``first`` n, and ``second`` goes on from there."""
     algorithm, action_space, options = RESUMED[name]
-    kwargs = {"n_steps": 3, "learning_starts": 130, "batch_size": 32, "policy_kwargs": {"net_arch": [16]}, "buffer_size": 250}
+    kwargs: dict[str, Any] = {"n_steps": 3, "learning_starts": 130, "batch_size": 32, "buffer_size": 250}
+    kwargs["policy_kwargs"] = {"net_arch": [16]}
     env = make_vec_env(UsesPython if n > 200 else Clockwork, n_envs=2, env_kwargs={"action_space": action_space})
     if kind == "second":
         model = algorithm.load(folder / "first", env=env)

@@ -1,24 +1,17 @@
 """Nothing grows during a long training: benchmarks/soak.py with fewer steps, and its measurements themselves."""
 
 import importlib
-import sys
-from pathlib import Path
 
 import pytest
 from stable_baselines3.common.logger import configure
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 pytest.importorskip("psutil")
 
 
 @pytest.fixture(scope="module")
 def soak():
-    """The script as a module; its folder is on the path only meanwhile."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield importlib.import_module("soak")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    """The script as a module, which needs psutil."""
+    return importlib.import_module("soak")
 
 
 CONFIGURATIONS = ("SoftQLearning-Discrete", "SoftQLearning-Box", "DiscreteSAC", "S2AC", "SACNF")

@@ -193,11 +193,11 @@ def test_stein_gradient(kernel_bandwidth, alpha, activation_fn, monkeypatch):
 
     directions = np.zeros((3, 3, 2))
     for b, observation in enumerate(observations):
-        y = fixed[b].clone().requires_grad_()
-        q_values = th.cat(model.critic(observation.expand(4, -1), th.tanh(y)), dim=1).amin(dim=1)
+        ends = fixed[b].clone().requires_grad_()
+        q_values = th.cat(model.critic(observation.expand(4, -1), th.tanh(ends)), dim=1).amin(dim=1)
         # alpha times the score of exp(Q(tanh u) / alpha) |d tanh(u) / du|
-        (scores,) = th.autograd.grad((q_values + alpha * log_det_tanh(y)).sum(), y)
-        u, y, scores = updated[b].detach().double().numpy(), fixed[b].double().numpy(), scores.double().numpy()
+        (score,) = th.autograd.grad((q_values + alpha * log_det_tanh(ends)).sum(), ends)
+        u, y, scores = updated[b].detach().double().numpy(), fixed[b].double().numpy(), score.double().numpy()
         distances = np.sort([((x - z) ** 2).sum() for x in u for z in y])
         rules = {"median": distances[(len(distances) - 1) // 2], "mean": distances.mean()}
         h = rules[kernel_bandwidth] / (2 * np.log(5)) if kernel_bandwidth in rules else kernel_bandwidth
@@ -549,13 +549,13 @@ def test_temperature_given_on_loading(path, tmp_path):
 def test_fresh_sampler_spreads_along_its_linear_path(noise_dim):
     """Without the path the first samples lie close together, and all of them end in one mode (benchmarks/sampler.py)."""
     model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), seed=0, policy_kwargs={"noise_dim": noise_dim})
-    weight = model.actor.linear_path.weight.detach()
+    weight = model.policy.actor.linear_path.weight.detach()
     if noise_dim == 2:
         assert th.equal(weight, th.eye(2))
     smaller = weight @ weight.t() if noise_dim >= 2 else weight.t() @ weight
     th.testing.assert_close(smaller, th.eye(min(noise_dim, 2)))
     with th.no_grad():
-        u = model.actor.unsquashed(th.zeros(1, 3), model.actor.draw_noise(1, 2000))
+        u = model.policy.actor.unsquashed(th.zeros(1, 3), model.policy.actor.draw_noise(1, 2000))
     assert th.linalg.matrix_norm(u[0].T.cov(), ord=2) > 0.7
 
 
@@ -563,17 +563,18 @@ def test_entropy_of_the_batch_by_autograd():
     """The entropies beside the Stein loss are those of the states that they stand for."""
     model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), ent_coef="auto", policy_kwargs={"net_arch": [16]})
     with th.no_grad():
-        for parameter in model.actor.net.parameters():
+        for parameter in model.policy.actor.net.parameters():
             parameter.mul_(3)
     observations = 2 * th.randn(6, 3, generator=th.Generator().manual_seed(0))
     th.manual_seed(1)
     _, entropies = model._stein_loss(observations, th.tensor(0.2))
+    assert entropies is not None
     th.manual_seed(1)
-    model.actor.draw_noise(6, model.n_kernel_particles)
-    for observation, noise, entropy in zip(observations, model.actor.draw_noise(6, 1), entropies, strict=True):
+    model.policy.actor.draw_noise(6, model.n_kernel_particles)
+    for observation, noise, entropy in zip(observations, model.policy.actor.draw_noise(6, 1), entropies, strict=True):
 
         def sample(row, observation=observation):
-            return th.tanh(model.actor.unsquashed(observation.unsqueeze(0), row.view(1, 1, 2))).flatten()
+            return th.tanh(model.policy.actor.unsquashed(observation.unsqueeze(0), row.view(1, 1, 2))).flatten()
 
         jacobian = th.autograd.functional.jacobian(sample, noise.flatten())
         normal = th.distributions.Normal(0.0, 1.0).log_prob(noise).sum()

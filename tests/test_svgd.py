@@ -130,7 +130,7 @@ def test_direction_from_other_sources(dtype, rule, n, m, d):
     particles, sources, gradients = draw(3, n, d, seed=1), draw(3, m, d, seed=2), draw(3, m, d, seed=3)
     h = bandwidth(squared_distances(particles, sources), rule)
     expected = naive_direction(particles, sources, gradients, 0.2, h)
-    ours = stein_direction(*(x.to(dtype) for x in (particles, sources, gradients)), 0.2, rule)
+    ours = stein_direction(particles.to(dtype), sources.to(dtype), gradients.to(dtype), 0.2, rule)
     assert ours.dtype == dtype
     tolerance = 1e-4 if dtype == th.float32 else 1e-10
     th.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
@@ -288,10 +288,10 @@ def test_squashed_particles_follow_the_optimal_policy(alpha, dim):
         return -((actions - center) @ coupling * (actions - center)).sum(-1)
 
     mean, covariance = reference.optimal_moments(q_values, alpha, dim)
-    center, coupling = th.as_tensor(center), th.as_tensor(coupling)
+    mu, precision = th.as_tensor(center), th.as_tensor(coupling)
     u = draw(1, 64, dim)
     for _ in range(800):
-        gradients = energy_gradient(lambda a: -((a - center) @ coupling * (a - center)).sum(dim=2), u, alpha)
+        gradients = energy_gradient(lambda a: -((a - mu) @ precision * (a - mu)).sum(dim=2), u, alpha)
         u = u + 0.3 * stein_direction(u, u, gradients, alpha)
     actions = th.tanh(u[0]).numpy()
     np.testing.assert_allclose(actions.mean(axis=0), mean, atol=0.02)

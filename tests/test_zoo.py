@@ -11,6 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -210,7 +211,7 @@ def test_unknown_command(monkeypatch, capsys, arguments, message):
 
 def test_every_script_is_a_command():
     """A script of a newer rl_zoo3 would fail here"""
-    package = Path(importlib.util.find_spec("rl_zoo3").origin).parent
+    package = Path(str(importlib.util.find_spec("rl_zoo3").origin)).parent
     scripts = [file for file in package.rglob("*.py") if "parse_args()" in file.read_text()]
     modules = {".".join(("rl_zoo3", *file.relative_to(package).with_suffix("").parts)) for file in scripts}
     assert modules == set(zoo.COMMANDS.values())
@@ -250,9 +251,8 @@ def test_sampler(study, algo, env_id):
         updates.add(arguments["tau"] == 1)
         policy_kwargs = arguments.pop("policy_kwargs")
         # Raises ValueError for an argument that means nothing for the environment's actions
-        model = zoo.ALGORITHMS[algo].algorithm(
-            "MlpPolicy", env, buffer_size=10, device="cpu", policy_kwargs=policy_kwargs, **arguments
-        )
+        algorithm: Any = zoo.ALGORITHMS[algo].algorithm
+        model = algorithm("MlpPolicy", env, buffer_size=10, device="cpu", policy_kwargs=policy_kwargs, **arguments)
         arguments["train_freq"] = model.train_freq  # a number and a unit
         assert all(getattr(model, name) == value for name, value in arguments.items())
         assert model.policy.net_arch == zoo.NET_ARCHS[trial.params["net_arch"]]
@@ -343,7 +343,8 @@ def test_sampler_with_her(study, algo, continuous):
     assert arguments == zoo.convert_params(trial.params)
     assert "n_steps" not in arguments and "learning_starts" not in arguments
     arguments["batch_size"] = 16  # quicker
-    model = zoo.ALGORITHMS[algo].algorithm(
+    algorithm: Any = zoo.ALGORITHMS[algo].algorithm
+    model = algorithm(
         "MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, buffer_size=1000, device="cpu", **arguments
     )
     assert model.replay_buffer.n_sampled_goal == trial.params["n_sampled_goal"] <= 5
