@@ -3,9 +3,13 @@ What the models that benchmarks/multimodal.py saved (``--save FOLDER``) do where
 
 - entropy of the policy at the probe states: the algorithm's own estimate, that of the actions that it really draws
   (histogram of 20000, cells of 0.1), and that of exp(Q / alpha) with the learned Q, by quadrature;
-- success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper)::
+- success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper).
+
+With ``--figures`` the models are drawn instead, each in a file: trajectories (on MultiGoalMaxEnt-v0 with the obstacle), and
+for the probe states Q and sampled actions::
 
     python benchmarks/multigoal_probe.py --models FOLDER --csv benchmarks/data/multigoal_probe.csv
+    python benchmarks/multigoal_probe.py --models FOLDER --figures docs/figures
     python benchmarks/multigoal_probe.py --report
 """
 
@@ -15,14 +19,17 @@ from collections import defaultdict
 from pathlib import Path
 
 import gymnasium as gym
+import matplotlib
 import numpy as np
 import torch as th
+from drawing import STYLE, save
 from multimodal import TASKS, measure_goals
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import DATA, read, write
 
 from sb3_maxent import S2AC, SoftQLearning
+from sb3_maxent.figures import multigoal_figure
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q
 from sb3_maxent.zoo import ALGORITHMS
 
@@ -30,6 +37,7 @@ from sb3_maxent.zoo import ALGORITHMS
 OBSTACLES = {"multigoal": [[[-1.5, 3], [1.5, 3]]], "multigoal-maxent": [[[-2, 0], [0, 2]]]}
 COLUMNS = ["task", "algo", "label", "seed", "what", "measures"]
 N_ACTIONS = 20_000
+NAMES = {"s2ac": "S2AC", "sac": "SAC", "sql": "SoftQLearning"}
 
 
 def estimated_entropy(model: BaseAlgorithm, observations: th.Tensor) -> float:
@@ -57,6 +65,27 @@ def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
     }
 
 
+def load(path: Path, algo: str) -> BaseAlgorithm:
+    """A model, without the memory for its replay buffer."""
+    algorithm = SAC if algo == "sac" else ALGORITHMS[algo].algorithm
+    return algorithm.load(path, device="cpu", custom_objects={"buffer_size": 1})
+
+
+def draw(path: Path, folder: Path) -> None:
+    """
+    :param path: TASK_ALGO[_LABEL]_SEED.zip
+    :param folder: for TASK_ALGO[_LABEL]_SEED.svg
+    """
+    task, algo, *label, seed = path.stem.split("_")
+    env_id, env_kwargs = TASKS[task]
+    name = " ".join([NAMES[algo], *label, f"on {env_id}, seed {seed}"])
+    th.manual_seed(int(seed))
+    with matplotlib.rc_context(STYLE):
+        obstacles = OBSTACLES[task] if task == "multigoal-maxent" else []
+        figure = multigoal_figure({name: load(path, algo)}, gym.make(env_id, **env_kwargs, obstacles=obstacles))
+        save(figure, folder / f"{path.stem.replace(' ', '_')}.svg", f"{name}: trajectories, Q and sampled actions")
+
+
 def look(path: Path) -> list[dict[str, str]]:
     """
     :param path: TASK_ALGO[_LABEL]_SEED.zip
@@ -64,7 +93,7 @@ def look(path: Path) -> list[dict[str, str]]:
     """
     task, algo, *label, seed = path.stem.split("_")
     env_id, env_kwargs = TASKS[task]
-    model = (SAC if algo == "sac" else ALGORITHMS[algo].algorithm).load(path, device="cpu", custom_objects={"buffer_size": 1})
+    model = load(path, algo)
     common = {"task": task, "algo": algo, "label": "_".join(label), "seed": seed}
     th.manual_seed(int(seed))
     with th.no_grad():
@@ -111,11 +140,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, help="folder with the saved models")
     parser.add_argument("--csv", type=Path, default=DATA / "multigoal_probe.csv")
+    parser.add_argument("--figures", type=Path, help="folder: draw the models, and measure nothing")
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV")
     args = parser.parse_args()
     th.set_num_threads(1)
+    paths = [] if args.report else sorted(args.models.glob("multigoal*_*.zip"))
+    if args.figures is not None:
+        for path in paths:
+            draw(path, args.figures)
+        return
     if not args.report:
-        paths = sorted(path for path in args.models.glob("multigoal*_*.zip"))
         rows = [row for path in paths for row in look(path)]
         write(args.csv, COLUMNS, rows)
     report(args.csv)
