@@ -6,7 +6,7 @@ SVGD with every estimate of ``sb3_maxent.functional.stein_entropy``, and beside 
 noise and Hamiltonian Monte Carlo, all from the same start: on the poster's Gaussian (entropy 3.4112), on mixtures of
 four Gaussians in 2 to 100 dimensions, and with other bandwidths, step sizes, particles, steps and starts::
 
-    python benchmarks/entropy.py --csv benchmarks/data/entropy.csv --figure docs/figures/entropy.png
+    python benchmarks/entropy.py --csv benchmarks/data/entropy.csv --figure docs/figures/entropy.svg
     python benchmarks/entropy.py --csv benchmarks/data/entropy.csv --report
 """
 

@@ -3,9 +3,13 @@ What the agents of comparisons do where benchmarks/multimodal.py does not look:
 
 - entropy of the policy at the probe states: the algorithm's own estimate, that of the actions that it really draws
   (histogram of 20000, cells of 0.1), and that of exp(Q / alpha) with the learned Q, by quadrature;
-- success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper)::
+- success where an obstacle is put in only now, after training (the robustness claim of S2AC's paper).
+
+With ``--figures`` the models are drawn instead, each in a file: trajectories (on MultiGoalMaxEnt-v0 with the obstacle), and
+for the probe states Q and sampled actions::
 
     python benchmarks/multigoal_probe.py -f runs/modes --csv benchmarks/data/multigoal_probe.csv
+    python benchmarks/multigoal_probe.py -f runs/modes --figures docs/figures
     python benchmarks/multigoal_probe.py --report
 """
 
@@ -15,14 +19,17 @@ from collections import defaultdict
 from pathlib import Path
 
 import gymnasium as gym
+import matplotlib
 import numpy as np
 import torch as th
+from drawing import STYLE, save
 from multimodal import GOALS, key_of, measure_goals
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import DATA, read, write
 
 from sb3_maxent import S2AC, SoftQLearning
+from sb3_maxent.figures import multigoal_figure
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q
 from sb3_maxent.zoo import TrainedAgent, trained_agents
 
@@ -30,6 +37,7 @@ from sb3_maxent.zoo import TrainedAgent, trained_agents
 OBSTACLES = {"multigoal": [[[-1.5, 3], [1.5, 3]]], "multigoal-maxent": [[[-2, 0], [0, 2]]]}
 COLUMNS = ["task", "algo", "label", "seed", "what", "measures"]
 N_ACTIONS = 20_000
+NAMES = {"s2ac": "S2AC", "sac": "SAC", "sql": "SoftQLearning"}
 
 
 def estimated_entropy(model: BaseAlgorithm, observations: th.Tensor) -> float:
@@ -55,6 +63,20 @@ def entropies(model: BaseAlgorithm, state: np.ndarray) -> dict[str, float]:
         "actions": round(actions, 3),
         "quadrature": round(entropy_of_q(model, state), 3),
     }
+
+
+def draw(agent: TrainedAgent, folder: Path) -> None:
+    """
+    :param agent: that reaches for goals
+    :param folder: for TASK_ALGO[_LABEL]_SEED.svg
+    """
+    key = key_of(agent)
+    name = " ".join(filter(None, [NAMES[agent.algo], key["label"], f"on {agent.env}, seed {agent.seed}"]))
+    th.manual_seed(agent.seed)
+    with matplotlib.rc_context(STYLE):
+        obstacles = OBSTACLES[key["task"]] if key["task"] == "multigoal-maxent" else []
+        figure = multigoal_figure({name: agent.load("cpu")}, gym.make(agent.env, **agent.env_kwargs, obstacles=obstacles))
+        save(figure, folder / f"{'_'.join(filter(None, key.values()))}.svg", f"{name}: trajectories, Q and sampled actions")
 
 
 def look(agent: TrainedAgent) -> list[dict[str, str]]:
@@ -109,13 +131,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-f", "--folder", type=Path, nargs="+", default=[], help="of comparisons")
     parser.add_argument("--csv", type=Path, default=DATA / "multigoal_probe.csv")
+    parser.add_argument("--figures", type=Path, help="folder: draw the models, and measure nothing")
     parser.add_argument("--report", action="store_true", help="print tables of what is in the CSV")
     args = parser.parse_args()
     th.set_num_threads(1)
+    agents = [agent for folder in args.folder for agent in trained_agents(folder) if agent.env in GOALS]
+    if args.figures is not None:
+        for agent in agents:
+            draw(agent, args.figures)
+        return
     if not args.report:
-        agents = [agent for folder in args.folder for agent in trained_agents(folder) if agent.env in GOALS]
-        rows = [row for agent in agents for row in look(agent)]
-        write(args.csv, COLUMNS, rows)
+        write(args.csv, COLUMNS, [row for agent in agents for row in look(agent)])
     report(args.csv)
 
 

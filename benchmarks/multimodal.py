@@ -27,6 +27,11 @@ from sb3_maxent.reference import histogram_kl
 from sb3_maxent.zoo import TrainedAgent, trained_agents
 
 N_ACTIONS, N_EPISODES = 20_000, 200
+# Arguments of MixtureBandit-v0, for benchmarks that make it
+BANDITS: dict[str, dict] = {
+    "bandit-3": {"means": [[0.6, 0.0], [-0.4, 0.5], [-0.4, -0.5]], "weights": [0.5, 0.3, 0.2]},
+    "bandit-4": {},
+}
 GOALS = {"MultiGoal-v0": "multigoal", "MultiGoalMaxEnt-v0": "multigoal-maxent"}
 COLUMNS = ["task", "algo", "label", "seed", "steps", "measures", "seconds", "hyperparams", "versions"]
 

@@ -3,7 +3,7 @@ What a gradient step of S2AC costs, and how that grows: time against the number 
 a batch and of action dimensions (one thread, networks 256-256, everything else as in speed.py), the share of the parts of
 a step, and the largest resident memory of a process that does nothing else::
 
-    python benchmarks/s2ac_cost.py --csv benchmarks/data/s2ac_cost.csv --figure docs/figures/s2ac_cost.png
+    python benchmarks/s2ac_cost.py --csv benchmarks/data/s2ac_cost.csv --figure docs/figures/s2ac_cost.svg
     python benchmarks/s2ac_cost.py --report
 """
 
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import speed
 import torch as th
+from drawing import STYLE, save
 from gymnasium import spaces
+from matplotlib.figure import Figure
 from tables import DATA, read, write
 from torch.profiler import ProfilerActivity, profile
 
 from sb3_maxent.common.particles import ParticleCritic
+from sb3_maxent.reporting.looks import BLUE, ORANGE, rows_and_columns
 from sb3_maxent.s2ac.sampler import SteinSampler
 
 COLUMNS = ["what", "value", "milliseconds", "megabytes"]
@@ -119,17 +119,21 @@ def parts(rounds: int) -> list[dict[str, Any]]:
 
 def draw(rows: list[dict[str, str]], figure_path: Path) -> None:
     """Time against each of the four, and memory against the particles."""
-    figure, axes = plt.subplots(1, len(GRID) + 1, figsize=(4 * (len(GRID) + 1), 3.5))
-    for axis, (what, column) in zip(
-        axes, [*((what, "milliseconds") for what in GRID), ("n_particles", "megabytes")], strict=True
-    ):
-        points = [(int(row["value"]), float(row[column])) for row in rows if row["what"] == what]
-        axis.plot(*zip(*points, strict=True), "o-")
-        axis.set(xlabel=what, ylabel=f"{column} a gradient step", xlim=(0, None), ylim=(0, None))
-        axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(figure_path, dpi=80)
-    print(f"Saved {figure_path}")
+    panels = [*((what, "milliseconds", "time", BLUE, "o-") for what in GRID)]
+    panels.append(("n_particles", "megabytes", "memory", ORANGE, "s--"))
+    n_rows, n_columns = rows_and_columns(len(panels))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2.9 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
+        grid = figure.subplots(n_rows, n_columns).ravel()
+        for axes, (what, column, name, color, style) in zip(grid, panels, strict=False):
+            points = [(int(row["value"]), float(row[column])) for row in rows if row["what"] == what]
+            axes.plot(*zip(*points, strict=True), style, color=color, label=f"{name} of a gradient step")
+            axes.set(xlabel=what, ylabel=column, xlim=(0, None), ylim=(0, None))
+        for axes in grid[len(panels) :]:
+            axes.remove()
+        lines = [axes.lines[0] for axes in (grid[0], grid[len(panels) - 1])]
+        figure.legend(handles=lines, loc="outside lower left", ncols=2)
+        save(figure, figure_path, "What a gradient step of S2AC costs: time and memory grow in proportion to the particles")
 
 
 def report(rows: list[dict[str, str]]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch as th
-from multimodal import TASKS
+from multimodal import BANDITS
 from sampler import ExactCritic
 from tables import DATA, read, write
 
@@ -27,7 +27,6 @@ from sb3_maxent.reference import histogram_entropy, histogram_kl
 from sb3_maxent.s2ac import SteinSampler, Target
 
 COLUMNS = ["task", "setting", "seed", "kl", "worst_factor", "shares", "estimated", "actions", "optimum", "step_ratio", "std"]
-TASKS_USED = ("bandit-3", "bandit-4")
 N_STATES, N_ACTIONS = 64, 20_000
 PLAIN = {"precondition": False, "max_step_ratio": None, "svgd_step_size": 0.1}
 # name: parameters of the sampler; likelihood_ratio and learned are the trainer's
@@ -74,8 +73,8 @@ def train(task: str, setting: str, seed: int, steps: int) -> dict[str, Any]:
     """
     parameters = dict(SETTINGS[setting])
     likelihood_ratio, learned = parameters.pop("likelihood_ratio", True), parameters.pop("learned", True)
-    name, env_kwargs = TASKS[task]
-    env: Any = gym.make(name, **env_kwargs).unwrapped
+    env_kwargs = BANDITS[task]
+    env: Any = gym.make("MixtureBandit-v0", **env_kwargs).unwrapped
     critic, sampler = ExactValues(env), SteinSampler(**parameters)
     q_values, q_gradient = (lambda a: critic.q_particles(a, a)), (lambda a: critic.q_gradient(a, a))
     target = Target(q_values, q_gradient, th.tensor(1.0))
@@ -121,13 +120,11 @@ def train(task: str, setting: str, seed: int, steps: int) -> dict[str, Any]:
 def report(path: Path) -> None:
     """Print a Markdown table: means over seeds, the worst factor of all of them."""
     rows = read(path)
-    print(
-        "| setting | " + " | ".join(f"{task}: KL | worst factor | entropy, estimated / of the actions" for task in TASKS_USED)
-    )
-    print("|---|" + "---|" * 3 * len(TASKS_USED))
+    print("| setting | " + " | ".join(f"{task}: KL | worst factor | entropy, estimated / of the actions" for task in BANDITS))
+    print("|---|" + "---|" * 3 * len(BANDITS))
     for setting in SETTINGS:
         cells = []
-        for task in TASKS_USED:
+        for task in BANDITS:
             group = [row for row in rows if row["setting"] == setting and row["task"] == task]
             if not group:
                 continue
@@ -135,7 +132,7 @@ def report(path: Path) -> None:
             worst = max(float(row["worst_factor"]) for row in group)
             cells += [f"{mean['kl']:.3f}", f"{worst:.2f}", f"{mean['estimated']:.2f} / {mean['actions']:.2f}"]
         print(f"| {setting} | {' | '.join(cells)} |")
-    print("optimum's entropy:", {task: next(row["optimum"] for row in rows if row["task"] == task) for task in TASKS_USED})
+    print("optimum's entropy:", {task: next(row["optimum"] for row in rows if row["task"] == task) for task in BANDITS})
 
 
 def main() -> None:
@@ -148,7 +145,7 @@ def main() -> None:
     args = parser.parse_args()
     th.set_num_threads(1)
     if not args.report:
-        runs = [(task, setting, seed) for task in TASKS_USED for setting in SETTINGS for seed in range(args.seeds)]
+        runs = [(task, setting, seed) for task in BANDITS for setting in SETTINGS for seed in range(args.seeds)]
         rows = []
         for run in runs:
             rows.append(train(*run, args.steps))

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch as th
-from multimodal import TASKS, measure_bandit
+from multimodal import BANDITS, measure_bandit
 from tables import write
 
 from sb3_maxent import SoftQLearning
@@ -53,7 +53,7 @@ def train(task: str, linear_path: bool, bandwidth: BandwidthRule | float, n_part
 
     :return: a row of the CSV
     """
-    _, env_kwargs = TASKS[task]
+    env_kwargs = BANDITS[task]
     env = MixtureBanditEnv(**env_kwargs)
     model = SoftQLearning(
         "MlpPolicy",

@@ -195,24 +195,29 @@ def print_table(runs: dict[tuple[str, str, int], list[dict[str, Any]]]) -> None:
 
 def draw(runs: dict[tuple[str, str, int], list[dict[str, Any]]], path: Path) -> None:
     """Draw the memory of all runs."""
-    import matplotlib
-
-    matplotlib.rcParams["svg.hashsalt"] = "soak"  # the same file for the same numbers
+    # Not above, where they would add to the memory that is measured
+    from drawing import STYLE, save
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for mode, axes in zip(MODES, figure.subplots(1, len(MODES), sharey=True), strict=True):
-        for color, name in enumerate(CONFIGURATIONS):
-            for total, rows in ((key[2], rows) for key, rows in runs.items() if key[:2] == (name, mode)):
-                late = [row for row in rows if row["gradient steps"] >= WARM_UP * total]
-                steps = [row["gradient steps"] / 1000 for row in rows]
-                memory = [row["resident bytes"] / late[0]["resident bytes"] for row in rows]
-                axes.plot(steps, memory, color=f"C{color}", label=name, linewidth=1.2)
-        axes.set(title=mode, xlabel="thousand gradient steps", ylim=(0.95, 1.03))
-        axes.axhspan(0.99, 1.01, color="0.9", zorder=0)
-        axes.legend(fontsize=7, loc="lower right")
-    figure.axes[0].set_ylabel("resident memory,\nshare of that after the warm-up")
-    figure.savefig(path, metadata={"Date": None})
+    from sb3_maxent.reporting.formatting import look
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        for mode, axes in zip(MODES, figure.subplots(1, len(MODES), sharey=True), strict=True):
+            for index, name in enumerate(CONFIGURATIONS):
+                for total, rows in ((key[2], rows) for key, rows in runs.items() if key[:2] == (name, mode)):
+                    late = [row for row in rows if row["gradient steps"] >= WARM_UP * total]
+                    steps = [row["gradient steps"] / 1000 for row in rows]
+                    memory = [row["resident bytes"] / late[0]["resident bytes"] for row in rows]
+                    axes.plot(steps, memory, label=name, linewidth=1.2, **look(index))
+            axes.set(title=mode, xlabel="thousand gradient steps", ylim=(0.95, 1.03))
+            axes.axhspan(0.99, 1.01, color="0.9", zorder=0)
+        figure.axes[0].set_ylabel("resident memory,\nshare of that after the warm-up")
+        found = [axes.get_legend_handles_labels() for axes in figure.axes]
+        lines = {name: line for handles, names in found for line, name in zip(handles, names, strict=True)}
+        figure.legend(lines.values(), lines.keys(), loc="outside lower left", ncols=3)
+        save(figure, path, "Resident memory after the warm-up stays the same to within one per cent")
 
 
 def main() -> None:

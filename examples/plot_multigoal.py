@@ -1,7 +1,7 @@
 """
 Train on MultiGoal-v0 or MultiGoalMaxEnt-v0 and draw the papers' figure: trajectories, Q contours and sampled actions. With
-``--obstacle`` a wall is put up only now, after training: trajectories that touch it are green where they still
-reach a goal, and red where they don't.
+``--obstacle`` a wall is put up only now, after training: trajectories that touch it are orange where they still
+reach a goal, and dashed in pink where they don't.
 
     python examples/plot_multigoal.py --algo s2ac --steps 20000 --ent-coef 1
 """

@@ -18,13 +18,16 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from sb3_maxent.measures import Episode, action_dim, has_q_function, play, q_function, sample_actions
 from sb3_maxent.reference import histogram_kl
+from sb3_maxent.reporting.looks import BLUE, INK, ORANGE, PINK, rows_and_columns
 
 try:
     import pandas as pd
+    from matplotlib import colormaps
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.contour import QuadContourSet
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 except ImportError as error:
     raise ImportError(f'Figures need matplotlib and pandas: pip install "sb3_maxent[figures]" ({error})') from error
 
@@ -33,12 +36,17 @@ ActionFunction = Callable[[np.ndarray], np.ndarray]
 SCENE = ("limits", "goals", "obstacles", "probe_states", "reward_at")
 # Cells per dimension of drawn histograms: those of reference.histogram_kl
 BINS = 20
+CONTOURS = "viridis"
+# Of trajectories by whether a wall stopped them, and whether they reach a goal
+FREE = {"color": BLUE, "linestyle": "-", "label": "trajectory"}
+AROUND = {"color": ORANGE, "linestyle": "-", "label": "blocked, reaches a goal"}
+STUCK = {"color": PINK, "linestyle": "--", "label": "blocked, reaches none"}
 
 
 # ---------------------------------------------------------------------- the actions in a state
 
 
-def draw_q(model: PolicyPredictor, axes: Axes, state: ArrayLike, n_grid: int = 60, levels: int = 25) -> QuadContourSet:
+def draw_q(model: PolicyPredictor, axes: Axes, state: ArrayLike, n_grid: int = 50, levels: int = 15) -> QuadContourSet:
     """
     Draw contours of Q over the actions in one state.
 
@@ -53,7 +61,7 @@ def draw_q(model: PolicyPredictor, axes: Axes, state: ArrayLike, n_grid: int = 6
     """
     _check_actions(model)
     x, y, actions = _grid(np.linspace(-1, 1, n_grid))
-    contours = axes.contour(x, y, q_function(model, state)(actions).reshape(x.shape), levels, cmap="viridis")
+    contours = axes.contour(x, y, q_function(model, state)(actions).reshape(x.shape), levels, cmap=CONTOURS)
     _action_axes(axes)
     return contours
 
@@ -71,7 +79,7 @@ def draw_actions(model: PolicyPredictor, axes: Axes, state: ArrayLike, n_actions
     """
     _check_actions(model)
     actions = sample_actions(model, state, n_actions)
-    axes.plot(*actions.T, "b.", markersize=3)
+    axes.plot(*actions.T, ".", color=BLUE, markersize=3, label="sampled action")
     _action_axes(axes)
     return actions
 
@@ -146,7 +154,8 @@ def density_figure(
 def draw_trajectories(model: PolicyPredictor, axes: Axes, env: gym.Env, n_episodes: int = 20) -> list[Episode]:
     """
     Draw episodes with sampled actions, over the contours of the reward for where the point is. Those that a wall stopped are
-    green if they still reach a goal, and red if they don't; the others are blue.
+    orange if they still reach a goal, and dashed in pink if they don't; the others are blue. Goals are stars, probe states
+    crosses. No legend: ``axes.legend()``, or that of :func:`multigoal_figure`.
 
     :param model: what acts
     :param axes: where to draw
@@ -159,23 +168,23 @@ def draw_trajectories(model: PolicyPredictor, axes: Axes, env: gym.Env, n_episod
     scene = _scene(env)
     low, high = scene.limits
     x, y, positions = _grid(np.linspace(low, high, 80))
-    axes.contour(x, y, scene.reward_at(positions).reshape(x.shape), 20, alpha=0.3)
+    axes.contour(x, y, scene.reward_at(positions).reshape(x.shape), 12, alpha=0.3, cmap=CONTOURS)
     episodes = [play(model, env, seed) for seed in range(n_episodes)]
     for episode in episodes:
-        colour = "b" if not episode.blocked else "limegreen" if episode.info["is_success"] else "r"
-        axes.plot(*episode.observations.T, "-", color=colour, linewidth=0.8)
-    axes.plot(*scene.goals.T, "ro", markersize=8)
-    axes.plot(*scene.probe_states.T, "kx", markersize=8)
+        axes.plot(*episode.observations.T, linewidth=0.8, **_trajectory(episode))
+    axes.plot(*scene.goals.T, "*", color=INK, markersize=10, label="goal")
+    axes.plot(*scene.probe_states.T, "x", color=INK, markersize=6, label="probe state")
     for wall in scene.obstacles:
-        axes.plot(*wall.T, "k-", linewidth=3)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.plot(*wall.T, "-", color=INK, linewidth=3, label="wall")
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="x", ylabel="y")
     return episodes
 
 
 def multigoal_figure(models: Mapping[str, PolicyPredictor], env: gym.Env) -> Figure:
     """
-    The figure of soft Q-learning's and S2AC's papers, a line for each model: trajectories, then for each of the environment's
-    probe states sampled actions over the contours of Q (without the contours for a model that has no Q, as PPO).
+    The figure of soft Q-learning's and S2AC's papers, a block for each model: trajectories, then for each of the
+    environment's probe states sampled actions over the contours of Q (without the contours for a model that has no Q, as
+    PPO). At most three panels stand in a row.
 
     :param models: by their names
     :param env: see :func:`draw_trajectories`
@@ -184,41 +193,63 @@ def multigoal_figure(models: Mapping[str, PolicyPredictor], env: gym.Env) -> Fig
     """
     _check_models(models)
     probe_states = _scene(env).probe_states
-    n_columns = 1 + len(probe_states)
-    figure = Figure(figsize=(4 * n_columns, 4 * len(models)))
-    lines = figure.subplots(len(models), n_columns, squeeze=False)
-    for (name, model), (first, *others) in zip(models.items(), lines, strict=True):
+    n_rows, n_columns = rows_and_columns(1 + len(probe_states))
+    figure = Figure(figsize=(3.1 * n_columns, 3.2 * n_rows * len(models) + 0.7), layout="constrained")
+    blocks = figure.subfigures(len(models), 1, squeeze=False)[:, 0]
+    for (name, model), block in zip(models.items(), blocks, strict=True):
+        block.suptitle(name)
+        first, *others = block.subplots(n_rows, n_columns, squeeze=False).ravel()
         draw_trajectories(model, first, env)
-        first.set(title="trajectories", ylabel=name)
-        for state, axes in zip(probe_states, others, strict=True):
+        first.set_title("trajectories")
+        for state, axes in zip(probe_states, others, strict=False):
             with_q = has_q_function(model)
             if with_q:
                 draw_q(model, axes, state)
             draw_actions(model, axes, state)
             axes.set_title(f"{'Q and actions' if with_q else 'actions'} at ({state[0]:g}, {state[1]:g})")
+        for axes in others[len(probe_states) :]:
+            axes.remove()
+    _legend(figure, n_columns)
     return figure
 
 
 def trajectories_figure(models: Mapping[str, PolicyPredictor], env: gym.Env, n_episodes: int = 40) -> Figure:
     """
-    Trajectories of several models side by side, and how many of the goals each reaches.
+    Trajectories of several models beside each other, and how many of the goals each reaches.
 
     :param models: by their names
     :param env: see :func:`draw_trajectories`
     :param n_episodes: number of episodes of each model; they have the seeds 0, 1, 2, ...
-    :return: the figure, a panel for each model
+    :return: the figure, a panel for each model, at most three in a row
     :raises ValueError: without a model, or for another environment
     """
     _check_models(models)
     n_goals = len(_scene(env).goals)
-    figure = Figure(figsize=(3.6 * len(models), 3.9), layout="constrained")
-    panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
-    for (name, model), axes in zip(models.items(), panels, strict=True):
+    n_rows, n_columns = rows_and_columns(len(models))
+    figure = Figure(figsize=(3.6 * n_columns, 3.7 * n_rows + 1), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for (name, model), axes in zip(models.items(), panels, strict=False):
         episodes = draw_trajectories(model, axes, env, n_episodes)
         reached = {episode.info["goal"] for episode in episodes if episode.info["is_success"]}
-        axes.set(title=f"{name}: {len(reached)} of {n_goals} goals", xlabel="x")
-    panels[0].set_ylabel("y")
+        axes.set_title(f"{name}: {len(reached)} of {n_goals} goals")
+    for axes in panels[len(models) :]:
+        axes.remove()
+    _legend(figure, n_columns)
     return figure
+
+
+def _trajectory(episode: Episode) -> dict[str, Any]:
+    if not episode.blocked:
+        return FREE
+    return AROUND if episode.info["is_success"] else STUCK
+
+
+def _legend(figure: Figure, n_columns: int) -> None:
+    """What the panels show, each once, below them."""
+    found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles = {label: handle for handle, label in found}
+    handles["contours, yellow is high"] = Line2D([], [], color=colormaps[CONTOURS](0.8))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize="small")
 
 
 # ---------------------------------------------------------------------- training
@@ -285,7 +316,7 @@ def _draw_cells(axes: Axes, edges: np.ndarray, densities: np.ndarray, highest: f
 
 
 def _action_axes(axes: Axes) -> None:
-    axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xlabel="action[0]", ylabel="action[1]")
 
 
 def _check_actions(model: PolicyPredictor) -> None:

@@ -23,7 +23,7 @@ ALLOWED = {
     "__init__": {*ALGORITHMS, "envs"},
     "__main__": {"__init__"},
     "measures": {"reference"},
-    "figures": {"measures", "reference"},
+    "figures": {"measures", "reference", "reporting"},
     "zoo": {"__init__", *ALGORITHMS},
     "reporting": set(),
     "compare": {"__init__", "zoo", "reporting"},

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -128,7 +129,10 @@ def test_arguments_of_environments_in_a_file(fakes, monkeypatch):
 
 
 def test_actions_that_follow_from_the_arguments(fakes, capsys):
-    gym.register("Either-v0", lambda discrete: gym.make("CartPole-v1" if discrete else "Pendulum-v1"))
+    def make(discrete: bool = False, **kwargs: Any) -> gym.Env[Any, Any]:
+        return gym.make("CartPole-v1" if discrete else "Pendulum-v1", **kwargs)
+
+    gym.register("Either-v0", make)
     assert compare("--env-kwargs", "discrete:False", algos="sac", envs="Either-v0") == 0
     assert compare("--env-kwargs", "discrete:True", algos="sac", envs="Either-v0", folder="runs/d") == 2
     assert "sac on Either-v0: its actions are Discrete(2), but sac needs Box" in capsys.readouterr().err

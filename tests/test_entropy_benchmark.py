@@ -201,7 +201,7 @@ def test_closed_form_goes_on_falling():
 
 @pytest.mark.slow
 def test_quick_run(tmp_path, monkeypatch, capsys):
-    path, figure = tmp_path / "out.csv", tmp_path / "out.png"
+    path, figure = tmp_path / "out.csv", tmp_path / "out.svg"
     for arguments in (["--quick", "--figure", str(figure)], ["--report"]):
         monkeypatch.setattr(sys, "argv", ["entropy.py", "--csv", str(path), *arguments])
         entropy.main()

@@ -22,6 +22,7 @@ from toys import Toy, make_model
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, figures, measures
 from sb3_maxent.reference import gaussian_entropy, grid, soft_value_by_quadrature
+from sb3_maxent.reporting.looks import BLUE, ORANGE, PINK, rows_and_columns
 
 ALGORITHMS = (S2AC, SACNF, SoftQLearning, SAC, TQC)
 STATE = [-2.5, 0.5]
@@ -271,9 +272,9 @@ def test_trajectories(models, axes):
 @pytest.mark.parametrize(
     ("moves", "colour"),
     [
-        ([[1, 0]], "r"),  # into the wall for ever
-        ([[1, 0], [1, 0], [0, 1], [0, 1], [1, -0.1]], "limegreen"),  # into it, along it, and past its end to the goal
-        ([[-1, 0]], "b"),  # away from it
+        ([[1, 0]], PINK),  # into the wall for ever
+        ([[1, 0], [1, 0], [0, 1], [0, 1], [1, -0.1]], ORANGE),  # into it, along it, and past its end to the goal
+        ([[-1, 0]], BLUE),  # away from it
     ],
 )
 def test_colour_of_a_trajectory(axes, moves, colour):
@@ -282,7 +283,7 @@ def test_colour_of_a_trajectory(axes, moves, colour):
     (episode,) = figures.draw_trajectories(Script(lambda position: next(rest, moves[-1])), axes, env, n_episodes=1)
     path, *_, wall = axes.get_lines()
     assert to_rgba(path.get_color()) == to_rgba(colour)
-    assert episode.blocked == (colour != "b") and episode.info["is_success"] == (colour != "r")
+    assert episode.blocked == (colour != BLUE) and episode.info["is_success"] == (colour != PINK)
     np.testing.assert_array_equal(wall.get_xydata(), [[1.5, -7], [1.5, 1.9]])
 
 
@@ -290,11 +291,21 @@ def test_multigoal_figure(models):
     env = gym.make("MultiGoal-v0", probe_states=[STATE, [0, 0]], max_episode_steps=3)
     figure = figures.multigoal_figure(models, env)
     lines = np.array(figure.axes, dtype=object).reshape(len(models), 3)
-    assert [axes.get_ylabel() for axes in lines[:, 0]] == list(models)
+    assert [block.get_suptitle() for block in figure.subfigs] == list(models)
+    assert {(axes.get_xlabel(), axes.get_ylabel()) for axes in lines[:, 0]} == {("x", "y")}
+    assert {(axes.get_xlabel(), axes.get_ylabel()) for axes in lines[:, 1:].ravel()} == {("action[0]", "action[1]")}
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["trajectory", "goal", "probe state", "sampled action", "contours, yellow is high"]
     for name, (_, first, second) in zip(models, lines, strict=True):
         what = "actions" if name == "PPO" else "Q and actions"
         assert [first.get_title(), second.get_title()] == [f"{what} at (-2.5, 0.5)", f"{what} at (0, 0)"]
         assert len(first.collections) == (name != "PPO") and len(first.get_lines()) == 1
+
+
+def test_at_most_three_panels_a_row(models):
+    assert [rows_and_columns(number) for number in range(1, 8)] == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 3), (3, 3)]
+    figure = figures.multigoal_figure({"SAC": models["SAC"]}, gym.make("MultiGoalMaxEnt-v0", max_episode_steps=3))
+    assert len(figure.axes) == 7 and all(axes.get_subplotspec().colspan.stop <= 3 for axes in figure.axes)
 
 
 def test_trajectories_figure(models):
@@ -302,6 +313,7 @@ def test_trajectories_figure(models):
     figure = figures.trajectories_figure(models, env, n_episodes=2)
     assert [axes.get_title() for axes in figure.axes] == [f"{name}: 0 of 4 goals" for name in models]
     assert all(axes.get_xlabel() == "x" for axes in figure.axes) and figure.axes[0].get_ylabel() == "y"
+    assert len(figure.axes) == len(models) and len(figure.legends) == 1
 
 
 def test_trajectories_figure_counts_goals():

@@ -24,7 +24,7 @@ from sb3_maxent.compare.report import draw_learning_curves, write_report
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.scores import learning_curve
 from sb3_maxent.reporting import formatting, statistics
-from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
+from sb3_maxent.reporting.statistics import mean_with_interval, probability_of_improvement, summarise
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, Any] = {
@@ -95,6 +95,13 @@ def test_estimates_by_hand():
     estimates = summarise(np.array([[0.0, 1], [0, 2], [3, 3]]))
     assert estimates["mean"].value == estimates["median"].value == 1.5
     assert estimates["IQM"].value == (0 + 1 + 2 + 3) / 4
+
+
+def test_the_mean_alone_is_that_of_the_summary():
+    for n in (2, 3, 7):
+        scores = np.random.default_rng(n).normal(size=n)
+        assert mean_with_interval(scores) == pytest.approx(summarise(scores[:, None])["mean"])
+    assert mean_with_interval(np.array([3.0]))[0] == 3 and np.isnan(mean_with_interval(np.array([3.0]))[1:]).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (5, 1), (8, 1), (5, 3), (10, 2)])

@@ -45,7 +45,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from sb3_maxent import DiscreteSAC, zoo
 from sb3_maxent.envs import PERTURBATIONS, PerturbationWrapper
 from sb3_maxent.reporting import formatting, statistics
-from sb3_maxent.reporting.formatting import COLOURS
+from sb3_maxent.reporting.looks import COLOURS
 from sb3_maxent.robustness import evaluation, report
 from sb3_maxent.robustness.__main__ import main
 from sb3_maxent.robustness.table import Row, World, append, newest, read
@@ -737,24 +737,59 @@ def test_lines_and_bands(tmp_path):
     (panel,) = scores.panels("A-v0")
     axes = Figure().subplots()
     report.draw(axes, scores, "A-v0", panel)
-    s2ac, sac = axes.lines
-    assert [line.get_label() for line in axes.lines] == ["s2ac", "sac"]
-    assert [to_rgba(line.get_color()) for line in axes.lines] == [to_rgba(colour) for colour in COLOURS[:2]]
-    assert s2ac.get_xydata().tolist() == [[0, 4.5], [0.1, 5.5], [0.5, 7]]
-    assert np.allclose(sac.get_xydata(), np.array([[0, 3], [0.1, 2], [0.5, 0.5 / 3]]))
+    lines, names = axes.get_legend_handles_labels()
+    s2ac, sac = lines
+    assert names == ["s2ac", "sac"]
+    assert [to_rgba(line.get_color()) for line in lines] == [to_rgba(colour) for colour in COLOURS[:2]]
+    # Of the agents that were in both worlds: none of s2ac for 0.5
+    assert s2ac.get_xydata().tolist() == [[0, 0], [0.1, -2]]
+    assert np.allclose(sac.get_xydata(), np.array([[0, 0], [0.1, -1], [0.5, -8.5 / 3]]))
     bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
-    low, high = zip(*(scores.estimate("A-v0", "sac", world, "mean_return")[1:] for world in panel.labels), strict=True)
+    low, high = zip(*(scores.estimate("A-v0", "sac", world, "mean_return", True)[1:] for world in panel.labels), strict=True)
     corners = {tuple(corner) for corner in bands[1].get_paths()[0].vertices.round(6)}
     assert {
         (x, round(y, 6)) for x, ends in zip((0, 0.1, 0.5), zip(low, high, strict=True), strict=True) for y in ends
     } <= corners
-    assert axes.get_xlabel() == "observation_noise" and axes.get_title(loc="left") == "A-v0"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("observation_noise", "change of the return")
     # One agent: a line, and no band
     axes = Figure().subplots()
     report.draw(axes, scores, "B-v0", *scores.panels("B-v0"))
-    assert [line.get_xydata().tolist() for line in axes.lines] == [[[0.5, -20], [1, -10], [2, -30]]]
+    (line,) = axes.get_legend_handles_labels()[0]
+    assert line.get_xydata().tolist() == [[0.5, -10], [1, 0], [2, -20]]
     assert not axes.collections
-    assert to_rgba(axes.lines[0].get_color()) == to_rgba(COLOURS[0]), "the algorithm's, on every panel"
+    assert to_rgba(line.get_color()) == to_rgba(COLOURS[0]), "the algorithm's, on every panel"
+
+
+def test_panels_of_the_figure(tmp_path):
+    """At most three a row, one scale for an environment, its name and the legend once."""
+    worlds = [World("observation_noise", "1"), World("action_noise", "1"), World("action_delay", "1"), World("mass", "2")]
+    worlds += [World("friction", "2"), World("gravity", "2")]
+    rising = {World(): [1], **{world: [number] for number, world in enumerate(worlds)}}
+    make_table(
+        tmp_path, {("sac", "A-v0"): rising, ("s2ac", "B-v0"): {World(): [5], **{world: [1000] for world in worlds[:4]}}}
+    )
+    figure = report._figure(report.Scores(read(tmp_path / "results.csv")))
+    assert [axes.get_xlabel() for axes in figure.axes] == [world.perturbation for world in (*worlds, *worlds[:4])]
+    places = [(axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) for axes in figure.axes]
+    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1)]
+    assert [bool(axes.get_ylabel()) for axes in figure.axes] == [column == 0 for _, column in places]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["A-v0", *[""] * 5, "B-v0", *[""] * 3]
+    assert len({axes.get_ylim() for axes in figure.axes[:6]}) == 1 and len({axes.get_ylim() for axes in figure.axes}) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sac", "s2ac"]
+
+
+def test_the_figure_in_words(tmp_path):
+    """The same sentence in Markdown, in the page and in the file."""
+    walls = World("obstacles", json.dumps(WALLS[:2]))
+    worlds = {World(): [10], NOISE[1]: [8], NOISE[0]: [9], walls: [-20]}
+    make_table(tmp_path, {("sac", "A-v0"): worlds, ("s2ac", "A-v0"): {World(): [1], NOISE[1]: [2]}, ("sac", "B-v0"): {}})
+    report.write_report(tmp_path)
+    falls = "on A-v0 s2ac none, sac -30.0 (obstacles 2 walls)"
+    words = f"Largest fall of the mean return from the unperturbed world: {falls}."
+    assert f"![{formatting.plain(words)}](robustness.svg)" in (tmp_path / "robustness.md").read_text()
+    assert f'<title id="robustness-title">{words}</title>' in (tmp_path / "robustness.html").read_text()
+    assert f"<title>{words}</title>" in (tmp_path / "robustness.svg").read_text()
 
 
 def test_walls_and_combinations(tmp_path):
@@ -776,7 +811,7 @@ def test_walls_and_combinations(tmp_path):
     (panel,) = scores.panels("A-v0")
     axes = Figure().subplots()
     report.draw(axes, scores, "A-v0", panel)
-    assert axes.lines[0].get_xydata().tolist() == [[0, 1], [1, 3], [2, 2]]
+    assert axes.get_legend_handles_labels()[0][0].get_xydata().tolist() == [[0, 0], [1, 2], [2, 1]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "1 wall", "2 walls"]
 
 

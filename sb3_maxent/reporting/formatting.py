@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from sb3_maxent.reporting.looks import COLOURS, INK, LINE_STYLES
 from sb3_maxent.reporting.statistics import Estimate
 
-# Near Okabe and Ito's colours, which colour-blind readers can tell apart: without yellow and black, with a purple. All can
-# be seen on white and on dark. With the line styles 28 algorithms look different.
-COLOURS = ("#0a7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a63d2")
-LINE_STYLES = ("-", (0, (5, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (1.3, 1.3)))
-INK, PAPER = "#1f2328", "#ffffff"  # on the page: the reader's colours
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,

@@ -9,7 +9,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sb3_maxent.reporting import formatting as fmt
+from sb3_maxent.reporting.looks import INK, PAPER
 
 # The section that is folded
 FOLDED = "Settings"
@@ -75,7 +75,7 @@ def _inline(svg: str, prefix: str) -> str:
     svg = re.sub(r"""( id="|url\(#|href="#)""", rf"\g<1>{prefix}-", svg)
     svg = svg.replace("<title>", f'<title id="{prefix}-title">', 1)
     svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-title" ', 1)
-    return svg.replace(fmt.INK, "currentColor").replace(f"fill: {fmt.PAPER}", "fill: none").strip()
+    return svg.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none").strip()
 
 
 def write_page(folder: Path, name: str, title: str, blocks: list[str]) -> Path:

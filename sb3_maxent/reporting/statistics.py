@@ -82,6 +82,20 @@ def summarise(scores: np.ndarray) -> dict[str, Estimate]:
     }
 
 
+def mean_with_interval(scores: np.ndarray) -> Estimate:
+    """
+    The mean of :func:`summarise` on one environment, with the same resamples, a hundred times faster.
+
+    :param scores: (N,) scores of N >= 1 runs
+    :return: mean; without an interval for N = 1
+    """
+    if len(scores) == 1:
+        return Estimate(float(scores[0]))
+    resamples = np.random.RandomState(0).randint(len(scores), size=(REPETITIONS, len(scores)))
+    low, high = np.percentile(scores[resamples].mean(axis=1), (2.5, 97.5))
+    return Estimate(float(scores.mean()), float(low), float(high))
+
+
 def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Estimate]:
     """
     Probability that a run of X has a higher score than a run of Y, a tie counting half (Mann and Whitney's U / (n m)).

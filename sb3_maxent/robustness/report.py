@@ -1,6 +1,7 @@
 """The report of the table: Markdown with intervals over agents, and a figure."""
 
 import functools
+import itertools
 import json
 import math
 import textwrap
@@ -14,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sb3_maxent.reporting import formatting as fmt
+from sb3_maxent.reporting.looks import INK, rows_and_columns
 from sb3_maxent.reporting.page import FOLDED, write_page
-from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, summarise
+from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, mean_with_interval
 from sb3_maxent.robustness.plan import NEUTRAL
 from sb3_maxent.robustness.table import SHARED, Row, World, newest, read
 
@@ -24,7 +26,7 @@ GUIDE = f"""\
 - **Return of an agent:** the sum of an episode's rewards, not discounted, mean over the episodes. An **agent** is one
   training; those of an algorithm differ in the training's seed.
 - **Mean [interval]** over an algorithm's agents, with the 95% percentile interval of a bootstrap over them ({REPETITIONS:,}
-  resamples, by rliable); none for one agent. With fewer than five agents it is usually too narrow.
+  resamples); none for one agent. With fewer than five agents it is usually too narrow.
 - **Change:** an agent's return in the perturbed world less its own in the unperturbed one, which takes out what agents
   differ in anyway. It is no ratio, which would mean nothing where returns can be negative.
 - All agents meet the same episodes in all worlds: the same first states, and the same noise up to its strength."""
@@ -85,7 +87,7 @@ class Scores:
             for agent, row in self.agents.get((env, algo, world), {}).items()
             if agent in before or not change
         ]
-        return summarise(np.array(scores)[:, None])["mean"] if scores else None
+        return mean_with_interval(np.array(scores)) if scores else None
 
     def panels(self, env: str) -> list[Panel]:
         """In the order of the wrapper's parameters"""
@@ -157,16 +159,18 @@ def _settings(rows: Sequence[Row]) -> Iterable[str]:
 
 def draw(axes: Axes, scores: Scores, env: str, panel: Panel) -> None:
     """
-    A line for each algorithm, and its interval as a band where there is one. An algorithm's colour and line style are those
-    of its place in ``scores.algos``. No legend: ``axes.figure.legend()``.
+    The change of the return from the unperturbed world: a line for each algorithm, and its interval as a band where there is
+    one. An algorithm's colour and line style are those of its place in ``scores.algos``. No legend:
+    ``axes.figure.legend()``.
 
     :param axes: where to draw
     :param scores: of all
     :param env: environment id
     :param panel: what
     """
+    axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     for index, algo in enumerate(scores.algos):
-        estimates = [scores.estimate(env, algo, world, "mean_return") for world in panel.labels]
+        estimates = [scores.estimate(env, algo, world, "mean_return", True) for world in panel.labels]
         there = [(place, *estimate) for place, estimate in zip(panel.places, estimates, strict=True) if estimate]
         if there:
             places, values, low, high = np.array(there, dtype=float).T
@@ -174,38 +178,64 @@ def draw(axes: Axes, scores: Scores, env: str, panel: Panel) -> None:
             if np.isfinite(low).any():
                 axes.fill_between(places, low, high, color=fmt.look(index)["color"], alpha=0.18, linewidth=0)
     if panel.numeric:
-        axes.locator_params(axis="x", integer=all(isinstance(place, int) for place in panel.places))
+        axes.locator_params(axis="x", nbins=4, integer=all(isinstance(place, int) for place in panel.places))
     else:
         axes.set_xlim(-0.5, len(panel.places) - 0.5)
-        axes.set_xticks(panel.places, [_tick(panel.name, label) for label in panel.labels.values()])
-    axes.set(xlabel=panel.name, ylabel="return")
-    axes.set_title(fmt.shorten(env, 40), loc="left", fontsize=11)
+        axes.set_xticks(panel.places, [textwrap.fill(_short(panel.name, label), 14) for label in panel.labels.values()])
+    axes.set(xlabel=panel.name, ylabel="change of the return")
 
 
-def _tick(name: str, label: str) -> str:
+def _short(name: str, label: str) -> str:
     """For walls their number, as all of their coordinates would be longer than the figure is high"""
     walls = json.loads(label) if name == "obstacles" and label != "none" else None
-    return textwrap.fill(label, 14) if walls is None else fmt.count(len(walls), "wall")
+    return label if walls is None else fmt.count(len(walls), "wall")
 
 
 def _figure(scores: Scores) -> Figure | None:
-    """A row of panels for each environment; ``None`` where there is nothing to draw"""
+    """For each environment rows of its panels, which have one scale; ``None`` where there is nothing to draw"""
     panels = {env: of_env for env in scores.worlds if (of_env := scores.panels(env))}
     if not panels:
         return None
-    n_columns = max(map(len, panels.values()))
-    figure = Figure(figsize=(max(3 * n_columns, 5), 2.6 * len(panels) + 0.4), layout="constrained")
-    grid = figure.subplots(len(panels), n_columns, squeeze=False, sharey="row")
-    for row, (env, of_env) in zip(grid, panels.items(), strict=True):
-        for axes, panel in zip(row, of_env, strict=False):
+    shapes = {env: rows_and_columns(len(of_env)) for env, of_env in panels.items()}
+    n_rows, n_columns = sum(rows for rows, _ in shapes.values()), max(columns for _, columns in shapes.values())
+    figure = Figure(figsize=(max(2.8 * n_columns, 5), 2.5 * n_rows + 0.4), layout="constrained")
+    rows = iter(figure.subplots(n_rows, n_columns, squeeze=False))
+    for env, of_env in panels.items():
+        grid = np.stack(list(itertools.islice(rows, shapes[env][0])))
+        used, rest = np.split(grid[:, : shapes[env][1]].ravel(), [len(of_env)])
+        for axes, panel in zip(used, of_env, strict=True):
             draw(axes, scores, env, panel)
-        for axes in row[1:]:
+        for axes in used[1:]:
+            axes.sharey(used[0])
+        for axes in grid[:, 1:].ravel():
             axes.set_ylabel("")
-        for axes in row[len(of_env) :]:
-            axes.set_visible(False)
-    lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
+            axes.tick_params(labelleft=False)
+        for axes in (*rest, *grid[:, shapes[env][1] :].ravel()):
+            axes.remove()
+        used[0].set_title(fmt.shorten(env, 40), loc="left", fontsize=11)
+    lines = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(lines.values(), lines.keys(), loc="outside lower left", ncols=2 * n_columns)
     return figure
+
+
+def _outcome(scores: Scores) -> str:
+    """The figure in words: how far the return of each algorithm falls at most, and where"""
+    texts = []
+    for env in scores.worlds:
+        labels = {world: (panel.name, label) for panel in scores.panels(env) for world, label in panel.labels.items()}
+        lowest = {}
+        for algo in scores.algos:
+            changes = {world: scores.estimate(env, algo, world, "mean_return", True) for world in labels}
+            values = [(estimate.value, world) for world, estimate in changes.items() if estimate]
+            if values:
+                lowest[algo] = min(values, key=lambda pair: pair[0])
+        digits = fmt.decimals(value for value, _ in lowest.values()) if lowest else 0
+        falls = [
+            f"{algo} {value:.{digits}f} ({labels[world][0]} {_short(*labels[world])})" if value < 0 else f"{algo} none"
+            for algo, (value, world) in lowest.items()
+        ]
+        texts += [f"on {env} {', '.join(falls)}"] if falls else []
+    return f"Largest fall of the mean return from the unperturbed world: {'; '.join(texts)}."
 
 
 def write_report(folder: Path) -> Path:
@@ -224,8 +254,10 @@ def write_report(folder: Path) -> Path:
     blocks = [f"# {fmt.plain(title)}", "How trained agents do in worlds that are not quite those of their training."]
     with mpl.rc_context(fmt.STYLE):
         if figure := _figure(scores):
-            fmt.save_figure(figure, folder / "robustness", title)
-            blocks += ["![Returns by strength](robustness.svg)", "Mean over the agents; the bands are 95% intervals."]
+            outcome = _outcome(scores)
+            fmt.save_figure(figure, folder / "robustness", outcome)
+            blocks.append(f"![{fmt.plain(outcome)}](robustness.svg)")
+            blocks.append("Change of the return from the unperturbed world: mean over the agents, and 95% intervals as bands.")
     for env in scores.worlds:
         blocks += _environment(scores, env)
     blocks += ["## How to read it", GUIDE, f"## {FOLDED}", *_settings(rows)]
