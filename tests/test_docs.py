@@ -31,8 +31,6 @@ PAGES = {
 FOLDERS = ("examples", "benchmarks", "hyperparams")
 # Columns of code that the site shows without scrolling in a window of 1280 pixels
 WIDTH = 110
-# Pages with wider code, which is still to be broken into lines
-WIDE = {"docs/guide/robustness.md"}
 
 # Blocks that are run, those that are no commands, and directives that don't hold code
 RUN = {"python", "bash"}
@@ -249,7 +247,7 @@ def test_every_block_is_run_or_no_command():
     assert looks == len(TO_RUN) and len(TO_RUN) > 20
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in WIDE])
+@pytest.mark.parametrize("page", PAGES)
 def test_code_fits_the_page(page):
     lines = [line for block in BLOCKS if block.page == page for line in block.text.splitlines()]
     wide = [line for line in lines if len(line) > WIDTH]
