@@ -179,7 +179,8 @@ def test_seconds_and_steps_of_the_result(fakes):
 
 
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background of a shell
 sys.path.insert(0, {tests!r})
 import comparisons as tests
 from sb3_maxent import zoo
