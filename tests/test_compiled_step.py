@@ -278,6 +278,7 @@ for ours, theirs in zip(model.policy.state_dict().values(), eager.policy.state_d
 """
 
 
+@pytest.mark.slow
 def test_without_a_compiler(tmp_path):
     """One warning that says what to install, and the results of eager training, bit for bit."""
     environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}

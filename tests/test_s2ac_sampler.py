@@ -130,7 +130,7 @@ def test_the_settings_reach_every_branch():
 
 
 @activations
-@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("dim", [pytest.param(1, marks=pytest.mark.slow), 3])
 @preconditions
 @pytest.mark.parametrize("setting", [SETTINGS[0], SETTINGS[3], SETTINGS[4]], ids=["defaults", "unbounded", "narrow"])
 def test_exact_density_is_that_of_the_whole_map(setting, precondition, dim, activation_fn):
