@@ -9,15 +9,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from drawing import STYLE, save
 from matplotlib.figure import Figure
 from tables import read
 
 from sb3_maxent.compare.report import draw_learning_curves
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.scores import Curve, learning_curve
-from sb3_maxent.reporting import formatting
-
-COLUMNS = 3
+from sb3_maxent.reporting.looks import legend_of_panels, rows_and_columns
 
 
 def results_of(path: Path, env: str) -> dict[str, list[Result]]:
@@ -38,10 +37,10 @@ def draw(path: Path, envs: list[str]) -> Figure:
     """A panel for each environment, a curve for each algorithm."""
     results = {env: results_of(path, env) for env in envs}
     names = list(dict.fromkeys(name for of_env in results.values() for name in of_env))
-    n_rows = -(-len(envs) // COLUMNS)
-    figure = Figure(figsize=(4.5 * min(len(envs), COLUMNS), 3.4 * n_rows + 0.4), layout="constrained")
+    n_rows, n_columns = rows_and_columns(len(envs))
+    figure = Figure(figsize=(4.5 * n_columns, 3.4 * n_rows + 0.4), layout="constrained")
     for place, env in enumerate(envs, start=1):
-        axes = figure.add_subplot(n_rows, min(len(envs), COLUMNS), place)
+        axes = figure.add_subplot(n_rows, n_columns, place)
         # An empty one keeps an algorithm's place, which is its colour
         nothing = (np.empty(0),) * 4
         curves = (
@@ -49,7 +48,7 @@ def draw(path: Path, envs: list[str]) -> Figure:
         )
         draw_learning_curves(axes, list(curves))
         axes.set_title(env, loc="left")
-    handles = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles = legend_of_panels(figure)
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
     return figure
 
@@ -61,9 +60,8 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", required=True, help="environment ids")
     parser.add_argument("--figure", type=Path, required=True, help="file to write")
     args = parser.parse_args()
-    with mpl.rc_context(formatting.STYLE):
-        draw(args.csv, args.env).savefig(args.figure, metadata={"Date": None, "Creator": None})
-    print(f"Saved {args.figure}")
+    with mpl.rc_context(STYLE):
+        save(draw(args.csv, args.env), args.figure, f"Learning curves on {', '.join(args.env)}")
 
 
 if __name__ == "__main__":

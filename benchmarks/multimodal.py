@@ -33,7 +33,8 @@ BANDITS: dict[str, dict] = {
     "bandit-4": {},
 }
 GOALS = {"MultiGoal-v0": "multigoal", "MultiGoalMaxEnt-v0": "multigoal-maxent"}
-COLUMNS = ["task", "algo", "label", "seed", "steps", "measures", "seconds", "hyperparams", "versions"]
+KEY = ["task", "algo", "label", "seed"]
+COLUMNS = [*KEY, "steps", "measures", "seconds", "hyperparams", "versions"]
 
 
 def measure_bandit(model: BaseAlgorithm, env_kwargs: dict) -> dict:
@@ -139,14 +140,15 @@ def main() -> None:
     if args.report:
         report(args.csv)
         return
+    there = [{name: row[name] for name in KEY} for row in read(args.csv)]
     for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
         key = key_of(agent)
-        there = [{name: row[name] for name in key} for row in read(args.csv)]
         if not key or key in there:
             print(f"{' '.join(agent.key)}: {'already in the CSV' if key else 'not one of these tasks'}", flush=True)
             continue
         row = measure(agent, args.episodes)
         write(args.csv, COLUMNS, [row], append=True)
+        there.append(key)
         print(f"{' '.join(filter(None, key.values()))}: {row['measures']}", flush=True)
 
 

@@ -201,6 +201,7 @@ def draw(runs: dict[tuple[str, str, int], list[dict[str, Any]]], path: Path) -> 
     from matplotlib.figure import Figure
 
     from sb3_maxent.reporting.formatting import look
+    from sb3_maxent.reporting.looks import legend_of_panels
 
     with rc_context(STYLE):
         figure = Figure(figsize=(8, 3.4), layout="constrained")
@@ -214,8 +215,7 @@ def draw(runs: dict[tuple[str, str, int], list[dict[str, Any]]], path: Path) -> 
             axes.set(title=mode, xlabel="thousand gradient steps", ylim=(0.95, 1.03))
             axes.axhspan(0.99, 1.01, color="0.9", zorder=0)
         figure.axes[0].set_ylabel("resident memory,\nshare of that after the warm-up")
-        found = [axes.get_legend_handles_labels() for axes in figure.axes]
-        lines = {name: line for handles, names in found for line, name in zip(handles, names, strict=True)}
+        lines = legend_of_panels(figure)
         figure.legend(lines.values(), lines.keys(), loc="outside lower left", ncols=3)
         save(figure, path, "Resident memory after the warm-up stays the same to within one per cent")
 

@@ -18,7 +18,7 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from sb3_maxent.measures import Episode, action_dim, has_q_function, play, q_function, sample_actions
 from sb3_maxent.reference import histogram_kl
-from sb3_maxent.reporting.looks import BLUE, INK, ORANGE, PINK, rows_and_columns
+from sb3_maxent.reporting.looks import BLUE, INK, ORANGE, PINK, legend_of_panels, rows_and_columns
 
 try:
     import pandas as pd
@@ -246,8 +246,7 @@ def _trajectory(episode: Episode) -> dict[str, Any]:
 
 def _legend(figure: Figure, n_columns: int) -> None:
     """What the panels show, each once, below them."""
-    found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
-    handles = {label: handle for handle, label in found}
+    handles = legend_of_panels(figure)
     handles["contours, yellow is high"] = Line2D([], [], color=colormaps[CONTOURS](0.8))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=n_columns, fontsize="small")
 

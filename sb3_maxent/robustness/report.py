@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sb3_maxent.reporting import formatting as fmt
-from sb3_maxent.reporting.looks import INK, rows_and_columns
+from sb3_maxent.reporting.looks import INK, legend_of_panels, rows_and_columns
 from sb3_maxent.reporting.page import FOLDED, write_page
 from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, mean_with_interval
 from sb3_maxent.robustness.plan import NEUTRAL
@@ -213,7 +213,7 @@ def _figure(scores: Scores) -> Figure | None:
         for axes in (*rest, *grid[:, shapes[env][1] :].ravel()):
             axes.remove()
         used[0].set_title(fmt.shorten(env, 40), loc="left", fontsize=11)
-    lines = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    lines = legend_of_panels(figure)
     figure.legend(lines.values(), lines.keys(), loc="outside lower left", ncols=2 * n_columns)
     return figure
 
