@@ -49,6 +49,41 @@ def closed_form_trace(x, scores, h, i):
     return total / (len(x) - 1)
 
 
+def secant_change(x, scores, start, h, i, trace, earlier, eps):
+    """
+    Change of the log-density by the secants of the scores, and by what is left of earlier steps in the distances.
+
+    :param start: (N, d) noise over its scale
+    :param trace: of the particle's Jacobian, without the Hessian
+    :param earlier: eps and h of each earlier step
+    """
+    n, dim = x.shape
+    slopes = rises = lengths = starts = correlation = 0
+    for j in range(n):
+        vector, along, difference = x[i] - x[j], start[i] - start[j], scores[i] - scores[j]
+        distance = vector @ vector
+        kernel = th.exp(-distance / (2 * h))
+        slopes = slopes + kernel * (difference @ along)
+        rises = rises + kernel * (vector @ along)
+        lengths = lengths + kernel * distance
+        starts = starts + kernel * (along @ along)
+
+        def log_pair_correlation(point, other=x[j].detach()):
+            d = ((point - other) ** 2).sum()
+            return -sum(2 * e / (n * b) * th.exp(-d / (2 * b)) * (dim - d / b) for e, b in earlier)
+
+        if earlier and j != i:
+            with th.enable_grad():
+                point = x[i] if x[i].requires_grad else x[i].detach().requires_grad_()
+                (gradient,) = th.autograd.grad(log_pair_correlation(point), point, create_graph=x.requires_grad)
+            push = kernel * ((scores[j] - scores[i]) / 2 + vector / h) / n
+            correlation = correlation + push @ gradient
+    least = 0.25 * th.sqrt(lengths * starts)
+    hessian_trace = dim * slopes / th.maximum(rises, least)
+    change = -eps * (trace + hessian_trace / n)
+    return th.maximum(change - eps * correlation, change.clamp(max=0))
+
+
 class Step(NamedTuple):
     x: th.Tensor  # (N, d) before the step
     scores: th.Tensor
@@ -102,6 +137,13 @@ def run(sampler, mean, log_std, noise, log_p, scores=None):
         held = [sampler.out_of_bounds == "hold" and not inside[i] for i in range(n)]
         for i in range(n):
             if held[i]:
+                continue
+            if sampler.entropy_estimator == "secant":
+                # Divided by N, as the direction is
+                trace = closed_form_trace(x, s, h, i) * (n - 1) / n
+                start = noise if sampler.precondition else noise / std
+                earlier = [(step.eps, step.h) for step in steps]
+                log_prob[i] = log_prob[i] + secant_change(x, s, start, h, i, trace, earlier, eps)
                 continue
             if sampler.entropy_estimator == "closed_form":
                 log_prob[i] = log_prob[i] - eps * closed_form_trace(x, s, h, i)

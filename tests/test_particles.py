@@ -98,6 +98,6 @@ def test_q_gradient_of_exported_graphs(net_arch, n_critics, activation_fn):
     critic = make_critic(net_arch, n_critics, activation_fn)
     observations, actions = make_inputs()
     with th.no_grad():
-        ours = critic._exportable_q_and_gradient(observations, actions)
+        ours = critic._exportable_q_and_gradient(list(critic.q_networks), observations, actions)
     for value, expected in zip(ours, critic.q_and_gradient(observations, actions), strict=True):
         th.testing.assert_close(value, expected)

@@ -99,6 +99,14 @@ def loops_of(model, observation, noise, alpha):
     return stein_loops.run(model.policy.sampler, mean, log_std, noise.double(), log_p)
 
 
+def actor_loss(model, observations, alpha):
+    """The actor's loss and the entropies at some observations, after the target that draws the particles."""
+    step = step_on(observations, alpha)
+    with th.no_grad():
+        model._td_target(step)
+    return model._actor_loss(step)
+
+
 # ---------------------------------------------------------------------- formulas
 
 
@@ -138,7 +146,9 @@ def test_td_target_and_logged_losses():
     alpha = model.log_ent_coef.detach().exp()
     state = th.get_rng_state()
     with th.no_grad():
-        values = soft_value(model, data.next_observations, alpha)
+        # Where an episode has ended the particles are those of the state itself, and their value does not count
+        observations = th.where(data.dones > 0, data.observations, data.next_observations)
+        values = soft_value(model, observations, alpha)
         targets = data.rewards + (1 - data.dones) * data.discounts * values
         q_values = model.critic(data.observations, data.actions)
     th.set_rng_state(state)
@@ -159,7 +169,7 @@ def test_actor_loss(kwargs, alpha):
     model = different_model(**kwargs)
     observations = draw_observations(5)
     th.manual_seed(0)
-    loss, entropy = model._actor_loss(step_on(observations, alpha))
+    loss, entropy = actor_loss(model, observations, alpha)
     th.manual_seed(0)
     noise = model.policy.draw_noise(5)
     terms, entropies = [], []
@@ -210,7 +220,7 @@ def test_gradient_of_the_actor_loss(kwargs):
     observations = draw_observations(5)
     parameters = dict(model.actor.named_parameters())
     th.manual_seed(0)
-    loss, _ = model._actor_loss(step_on(observations, alpha))
+    loss, _ = actor_loss(model, observations, alpha)
     ours = th.autograd.grad(loss, list(parameters.values()))
 
     th.manual_seed(0)
@@ -309,7 +319,7 @@ def test_amortized_fit():
     network, errors = model.actor.sampling_network, []
     update = OptimizerUpdate(model.actor.optimizer)
     for number in range(301):
-        loss, _ = model._actor_loss(step_on(observations, 0.5))
+        loss, _ = actor_loss(model, observations, 0.5)
         errors += [loss.item()] if number % 100 == 0 else []
         update.apply(th.autograd.grad(loss, update.parameters, allow_unused=True))
     assert errors[-1] < 0.25 * errors[0]
@@ -585,7 +595,7 @@ def test_warning_of_a_kernel_without_neighbours():
     """With such a bandwidth the density would be the start's, wherever the particles go."""
     with pytest.warns(UserWarning, match="hardly sees neighbours.*kernel_bandwidth"):
         model = make_model(BOX, steps=60, kernel_bandwidth=1e-4)
-    assert model.logger.name_to_value.get("train/svgd_neighbours", 0) < 0.01
+    assert model.logger.name_to_value.get("train/svgd_neighbours", 0) < 0.02  # a mean; the warning is of the least
 
 
 def test_fixed_start_reaches_the_bounds():
@@ -593,7 +603,7 @@ def test_fixed_start_reaches_the_bounds():
     model = make_model(BOX, learned_start=False, n_svgd_steps=30)
     target = model.critic.q_and_gradient
 
-    def rising(features, actions):
+    def rising(features, actions, of):
         return actions.sum(dim=2), th.ones_like(actions)
 
     model.critic.q_and_gradient = rising

@@ -80,3 +80,16 @@ class TraceableFeatures:
 
 class BoxCritic(TraceableFeatures, ContinuousCritic):  # type: ignore[misc]
     """SB3's critics for continuous actions."""
+
+
+def choose_observations(chosen: th.Tensor, these: PyTorchObs, those: PyTorchObs) -> PyTorchObs:
+    """
+    :param chosen: (B, 1) boolean
+    :param these: batch of B observations
+    :param those: batch of B observations
+    :return: ``these`` where ``chosen``, ``those`` elsewhere
+    """
+    if isinstance(these, dict):
+        return {key: choose_observations(chosen, value, those[key]) for key, value in these.items()}  # type: ignore[misc]
+    assert isinstance(these, th.Tensor) and isinstance(those, th.Tensor)
+    return th.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from sb3_maxent.common.observations import BoxCritic
 from sb3_maxent.functional.tracing import is_exporting
 
+# Which of the critics judges: the smallest value, the first one, or the mean
+CriticChoice = Literal["min", "first", "mean"]
 # Derivatives of activations, each from the layer, its input and its output, for graphs that can't hold autograd
 DERIVATIVES: dict[type[nn.Module], Callable[[Any, th.Tensor, th.Tensor], th.Tensor]] = {
     nn.ReLU: lambda layer, x, y: (x > 0).to(x.dtype),
@@ -83,50 +85,77 @@ class ParticleCritic(BoxCritic):
         with th.no_grad():
             return self.extract_features(obs, self.features_extractor)
 
-    def q_particles(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def q_particles(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> th.Tensor:
         """
         :param features: (B, F) of :meth:`particle_features`
         :param actions: (B, N, d) actions in [-1, 1]
-        :return: (B, N) the smallest of the critics' Q-values
+        :param of: the smallest of the critics' values, that of the first one alone, or their mean
+        :return: (B, N) Q-values
         """
-        values = [particle_forward(q_net, features, actions) for q_net in self.q_networks]  # type: ignore[arg-type]
-        return (values[0] if len(values) == 1 else th.cat(values, dim=2).amin(dim=2, keepdim=True)).squeeze(2)
+        means = [self._smallest(q_nets, features, actions) for q_nets in self._groups(of)]
+        return means[0] if len(means) == 1 else th.stack(means).mean(dim=0)
 
-    def q_gradient(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def q_gradient(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> th.Tensor:
         """
         Gradient of :meth:`q_particles` with respect to the actions.
 
         :param features: (B, F) of :meth:`particle_features`
         :param actions: (B, N, d) actions in [-1, 1]
+        :param of: as in :meth:`q_particles`
         :return: (B, N, d) without gradient
         """
-        return self.q_and_gradient(features, actions)[1]
+        return self.q_and_gradient(features, actions, of)[1]
 
-    def q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    def q_and_gradient(
+        self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min"
+    ) -> tuple[th.Tensor, th.Tensor]:
         """
         :meth:`q_particles` and :meth:`q_gradient` in one.
 
         :param features: (B, F) of :meth:`particle_features`
         :param actions: (B, N, d) actions in [-1, 1]
+        :param of: as in :meth:`q_particles`
         :return: (B, N) and (B, N, d), both without gradient
         """
+        parts = [self._smallest_and_gradient(q_nets, features, actions) for q_nets in self._groups(of)]
+        if len(parts) == 1:
+            return parts[0]
+        values, gradients = (th.stack(column).mean(dim=0) for column in zip(*parts, strict=True))
+        return values, gradients
+
+    def _groups(self, of: CriticChoice) -> list[list[nn.Sequential]]:
+        """The networks in groups, so that the choice is the mean over groups of the smallest value in each."""
+        q_nets: list[nn.Sequential] = list(self.q_networks)  # type: ignore[arg-type]
+        return {"min": [q_nets], "first": [q_nets[:1]], "mean": [[q_net] for q_net in q_nets]}[of]
+
+    @staticmethod
+    def _smallest(q_nets: list[nn.Sequential], features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        values = [particle_forward(q_net, features, actions) for q_net in q_nets]
+        return (values[0] if len(values) == 1 else th.cat(values, dim=2).amin(dim=2, keepdim=True)).squeeze(2)
+
+    def _smallest_and_gradient(
+        self, q_nets: list[nn.Sequential], features: th.Tensor, actions: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor]:
         if is_exporting():
-            return self._exportable_q_and_gradient(features, actions)
-        if all(_is_relu_net(q_net) for q_net in self.q_networks):
-            return self._relu_q_and_gradient(features, actions)
+            return self._exportable_q_and_gradient(q_nets, features, actions)
+        if all(_is_relu_net(q_net) for q_net in q_nets):
+            return self._relu_q_and_gradient(q_nets, features, actions)
         if not th.compiler.is_compiling() and th.is_inference_mode_enabled():  # of the caller: no gradients
             with th.inference_mode(False):
-                return self.q_and_gradient(features.clone(), actions.clone())
+                return self._smallest_and_gradient(q_nets, features.clone(), actions.clone())
         with th.enable_grad():
             actions = actions.detach().requires_grad_()
-            values = self.q_particles(features, actions)
+            values = self._smallest(q_nets, features, actions)
             return values.detach(), th.autograd.grad(values.sum(), actions)[0]
 
+    @staticmethod
     @th.no_grad()
-    def _relu_q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    def _relu_q_and_gradient(
+        q_nets: list[nn.Sequential], features: th.Tensor, actions: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor]:
         """The same for networks of linear layers and ReLUs, going back through the smaller critic of each particle only."""
         values, activations = [], []
-        stacks = [[layer for layer in q_net.children() if isinstance(layer, nn.Linear)] for q_net in self.q_networks]
+        stacks = [[layer for layer in q_net.children() if isinstance(layer, nn.Linear)] for q_net in q_nets]
         for first, *linears in stacks:
             hidden = [_first_layer(first, features, actions)]
             for linear in linears:
@@ -147,10 +176,13 @@ class ParticleCritic(BoxCritic):
             gradient[rows] = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous())
         return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)
 
-    def _exportable_q_and_gradient(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    @staticmethod
+    def _exportable_q_and_gradient(
+        q_nets: list[nn.Sequential], features: th.Tensor, actions: th.Tensor
+    ) -> tuple[th.Tensor, th.Tensor]:
         """The same without autograd and without a choice among rows, of which exported graphs hold neither."""
         values, gradients = [], []
-        for q_net in self.q_networks:
+        for q_net in q_nets:
             first, *layers = q_net.children()
             unknown = [type(layer).__name__ for layer in layers if type(layer) not in (nn.Linear, *DERIVATIVES)]
             if unknown:

@@ -1,6 +1,12 @@
 """The mathematics: pure functions of torch tensors, without modules, state or Stable-Baselines3."""
 
 from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, squared_distances
+from sb3_maxent.functional.secant_entropy import (
+    pair_correlation_trace,
+    pair_products,
+    secant_log_density_change,
+    secant_trace,
+)
 from sb3_maxent.functional.soft_values import (
     boltzmann_log_probs,
     categorical_entropy,
@@ -30,8 +36,12 @@ __all__ = [
     "log_abs_det_jacobian",
     "log_density_change",
     "log_det_tanh",
+    "pair_correlation_trace",
+    "pair_products",
     "policy_soft_value",
     "rbf_kernel",
+    "secant_log_density_change",
+    "secant_trace",
     "soft_maximum",
     "soft_td_target",
     "squared_distances",

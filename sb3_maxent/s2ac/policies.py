@@ -11,10 +11,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_maxent.common.checks import check_choice, check_number
-from sb3_maxent.common.particles import ParticleCritic, n_states_of
+from sb3_maxent.common.particles import CriticChoice, ParticleCritic, n_states_of
 from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
 from sb3_maxent.common.sampling_network import SamplingNetwork
-from sb3_maxent.s2ac.sampler import Particles, SteinSampler, Target
+from sb3_maxent.s2ac.sampler import Particles, Path, SteinSampler, Target
 
 # Those of SB3's SAC
 LOG_STD_MIN, LOG_STD_MAX = -20, 2
@@ -92,6 +92,7 @@ class S2ACPolicy(MaxEntPolicy):
     :param start_std: Its standard deviation, of a learned one at first
     :param amortized: Whether a network that is trained to imitate the particles acts in their place
     :param behavior_policy: Which particle acts, ``"random"`` or ``"softmax"``
+    :param scores_from: Which of the critics the particles follow, ``"min"``, ``"first"`` or ``"mean"``
     :param sampler_kwargs: Parameters of the :class:`~sb3_maxent.s2ac.sampler.SteinSampler`
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: for parameters out of their range
@@ -114,6 +115,7 @@ class S2ACPolicy(MaxEntPolicy):
         start_std: float = 0.5,
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
+        scores_from: CriticChoice = "min",
         sampler_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -122,6 +124,8 @@ class S2ACPolicy(MaxEntPolicy):
         check_choice("amortized", amortized, (False, True))
         check_choice("behavior_policy", behavior_policy, get_args(BehaviorPolicy))
         self.learned_start, self.start_std, self.amortized = learned_start, start_std, amortized
+        check_choice("scores_from", scores_from, get_args(CriticChoice))
+        self.scores_from = scores_from
         self.behavior_policy, self.sampler_kwargs = behavior_policy, sampler_kwargs or {}
         self.sampler = SteinSampler(**self.sampler_kwargs)
         if not learned_start:
@@ -148,7 +152,7 @@ class S2ACPolicy(MaxEntPolicy):
         return ParticleCritic(**critic_kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("learned_start", "start_std", "amortized", "behavior_policy", "sampler_kwargs")
+        names = ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from", "sampler_kwargs")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def draw_noise(self, n_states: int) -> th.Tensor:
@@ -176,18 +180,40 @@ class S2ACPolicy(MaxEntPolicy):
         :param with_density: whether to compute their log-densities
         :return: the particles
         """
+        start = self.start(actor_features)
+        return self.sampler.along(self.path(critic_features, start, ent_coef, noise, with_density), *start)
+
+    def start(self, actor_features: th.Tensor | None) -> tuple[th.Tensor, th.Tensor]:
+        """
+        :param actor_features: (B, F) features for the learned start, ``None`` for a fixed one
+        :return: mean and logarithm of the standard deviation of the start, (B, d) or, for a fixed one, (1, d)
+        """
         if actor_features is None:
-            mean = noise.new_zeros(1, noise.shape[2])
-            log_std = th.full_like(mean, math.log(self.start_std))
-        else:
-            assert self.actor is not None
-            mean, log_std = self.actor.start(actor_features)
+            mean = th.zeros(1, self.predict_noise.shape[1], device=self.device)
+            return mean, th.full_like(mean, math.log(self.start_std))
+        assert self.actor is not None
+        return self.actor.start(actor_features)
+
+    def path(
+        self,
+        critic_features: th.Tensor,
+        start: tuple[th.Tensor, th.Tensor],
+        ent_coef: th.Tensor,
+        noise: th.Tensor,
+        with_density: bool = True,
+    ) -> Path:
+        """
+        How particles move from a start; see :meth:`particles` for the other parameters.
+
+        :param start: mean and logarithm of the standard deviation, of :meth:`start`
+        :return: the path, for :meth:`SteinSampler.along <sb3_maxent.s2ac.sampler.SteinSampler.along>`
+        """
         target = Target(
-            q_values=lambda actions: self.critic.q_particles(critic_features, actions),
-            q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions),
+            q_values=lambda actions: self.critic.q_particles(critic_features, actions, self.scores_from),
+            q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions, self.scores_from),
             ent_coef=ent_coef,
         )
-        return self.sampler.sample(mean, log_std, noise, target, with_density, 0.0 if self.learned_start else REACH)
+        return self.sampler.path(*start, noise, target, with_density, 0.0 if self.learned_start else REACH)
 
     def actor_features(self, observation: PyTorchObs) -> th.Tensor | None:
         """

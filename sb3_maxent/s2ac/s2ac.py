@@ -16,13 +16,14 @@ from sb3_maxent.common.checks import check_choice
 from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.particles import ParticleCritic
+from sb3_maxent.common.observations import choose_observations
+from sb3_maxent.common.particles import CriticChoice, ParticleCritic
 from sb3_maxent.functional.kernels import BandwidthRule
 from sb3_maxent.s2ac.policies import BehaviorPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
 from sb3_maxent.s2ac.sampler import EntropyEstimator, OutOfBounds, Particles
 
 # Parameters of the algorithm that the policy needs for acting, and those of its sampler
-POLICY_PARAMETERS = ("learned_start", "start_std", "amortized", "behavior_policy")
+POLICY_PARAMETERS = ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from")
 MIN_NEIGHBOURS = 0.01
 SAMPLER_PARAMETERS = (
     "n_particles",
@@ -107,6 +108,8 @@ class S2AC(MaxEntAlgorithm):
         place, about as fast as SAC's actor; training goes on with the particles
     :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
+    :param scores_from: which of the critics the particles follow: the smallest in each place (``"min"``), the first one alone
+        (``"first"``, which costs half), or their mean (``"mean"``). What the actor learns is always the smallest.
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
@@ -165,10 +168,11 @@ class S2AC(MaxEntAlgorithm):
         start_std: float = 0.5,
         truncation: float | None = 3.0,
         out_of_bounds: OutOfBounds = "hold",
-        entropy_estimator: EntropyEstimator = "closed_form",
+        entropy_estimator: EntropyEstimator = "secant",
         second_order: bool = False,
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
+        scores_from: CriticChoice = "min",
         compile: bool = False,
         matmul: Matmul | None = None,
         stats_window_size: int = 100,
@@ -224,6 +228,7 @@ class S2AC(MaxEntAlgorithm):
         self.second_order = second_order
         self.amortized = amortized
         self.behavior_policy = behavior_policy
+        self.scores_from = scores_from
         self._warned = False
 
         if _init_setup_model:
@@ -252,13 +257,17 @@ class S2AC(MaxEntAlgorithm):
     # ------------------------------------------------------------------ training
 
     def _td_target(self, step: GradientStep) -> th.Tensor:
-        observations = step.batch.next_observations
+        # One run of the sampler serves the critics' target and the actor. Where an episode has ended the target needs no
+        # next value, and the critics know nothing of the next state: there the run is that of the state itself.
+        batch = step.batch
+        observations = choose_observations(batch.dones > 0, batch.observations, batch.next_observations)
         critic_features = self.critic.particle_features(observations)
-        noise = self.policy.draw_noise(len(critic_features))
-        particles = self.policy.particles(critic_features, self.policy.actor_features(observations), step.ent_coef, noise)
+        start = self.policy.start(self.policy.actor_features(observations))
+        path = self.policy.path(critic_features, start, step.ent_coef, self.policy.draw_noise(len(critic_features)))
+        particles = self.policy.sampler.along(path, *start)
         step.metrics.update({f"svgd_{name}": value for name, value in particles.diagnostics.items()})
         entropy = self._entropy(particles)
-        step.memory["next_entropy"] = entropy
+        step.memory.update(observations=observations, path=path, entropy=entropy)
         target_features = self.critic_target.particle_features(observations)
         q_values = self.critic_target.q_particles(target_features, th.tanh(particles.u))
         return step.soft_td_target(q_values.mean(dim=1, keepdim=True) + step.ent_coef * entropy)
@@ -270,13 +279,14 @@ class S2AC(MaxEntAlgorithm):
 
     def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor | None, th.Tensor | None]:
         if self.actor is None:
-            return None, step.memory["next_entropy"]  # that saves drawing particles again
-        observations, ent_coef = step.batch.observations, step.ent_coef
+            return None, step.memory["entropy"]
+        observations, path, ent_coef = step.memory["observations"], step.memory["path"], step.ent_coef
         actor_features = self.actor.extract_features(observations, self.actor.features_extractor)
         critic_features = self.critic.particle_features(observations)
-        noise = self.policy.draw_noise(len(critic_features))
-        start_features = actor_features if self.learned_start else None
-        particles = self.policy.particles(critic_features, start_features, ent_coef, noise)
+        start = self.policy.start(actor_features if self.learned_start else None)
+        if self.learned_start and not self.policy.sampler.keeps_path:
+            path = self.policy.path(critic_features, start, ent_coef, path.noise)  # the same, with its gradient
+        particles = self.policy.sampler.along(path, *start)
         entropy, loss = self._entropy(particles), actor_features.new_zeros(())
         if self.learned_start:
             actions = th.tanh(particles.u)
@@ -288,7 +298,7 @@ class S2AC(MaxEntAlgorithm):
                 loss = loss + self._likelihood_ratio_loss(particles, q_values.detach(), ent_coef)
         if self.amortized:
             # From the same noise to where the Stein gradients have moved the particle
-            imitated = self.actor.sampling_network.unsquashed_of_features(actor_features, noise)
+            imitated = self.actor.sampling_network.unsquashed_of_features(actor_features, path.noise)
             loss = loss + 0.5 * ((imitated - particles.u.detach()) ** 2).sum(dim=2).mean()
         return loss, entropy.detach()
 

@@ -14,7 +14,10 @@ from sb3_maxent.functional import (
     exact_log_density_change,
     log_density_change,
     log_det_tanh,
+    pair_correlation_trace,
     rbf_kernel,
+    secant_log_density_change,
+    secant_trace,
     squared_distances,
     squashed_gradient,
     stein_direction_and_jacobian,
@@ -23,7 +26,7 @@ from sb3_maxent.functional import (
 )
 from sb3_maxent.functional.kernels import BandwidthRule
 
-EntropyEstimator = Literal["closed_form", "hutchinson", "exact"]
+EntropyEstimator = Literal["secant", "closed_form", "hutchinson", "exact"]
 OutOfBounds = Literal["hold", "clip", "free"]
 # The scores are those of exp(Q / alpha): without a temperature they would be infinite
 MIN_ENT_COEF = 1e-6
@@ -79,6 +82,44 @@ class Particles(NamedTuple):
     diagnostics: dict[str, th.Tensor]
 
 
+class Path(NamedTuple):
+    """
+    How particles have moved; B states, N particles, d action dimensions.
+
+    :param noise: (B, N, d) that they started from
+    :param x: (B, N, d) where they are, in the sampler's coordinates: those of the start with ``precondition``, else u
+    :param log_density_change: (B, N) what the steps have added to the log-density; empty where densities were not asked for
+    :param diagnostics: those of :class:`Particles` but ``spread``
+    """
+
+    noise: th.Tensor
+    x: th.Tensor
+    log_density_change: th.Tensor
+    diagnostics: dict[str, th.Tensor]
+
+
+class Before(NamedTuple):
+    """What a step starts from; ``start`` is the noise divided by the scale that it was multiplied by."""
+
+    x: th.Tensor  # (B, N, d)
+    scores: th.Tensor  # (B, N, d)
+    start: th.Tensor  # (B, N, d)
+    distances: th.Tensor  # (B, N, N) squared
+    kernel: th.Tensor  # (B, N, N)
+    h: th.Tensor  # (B, 1, 1) squared bandwidth
+    jacobian: th.Tensor  # (B, N, d, d) of each particle's direction, without the Hessian of the log-density
+
+
+class Step(NamedTuple):
+    """What is remembered of a step."""
+
+    ratio: th.Tensor  # (B, N)
+    size: th.Tensor  # (B, 1)
+    h: th.Tensor  # (B, 1, 1) squared bandwidth
+    neighbours: th.Tensor  # (B, N)
+    inside: th.Tensor  # (B, N)
+
+
 @dataclass(frozen=True)
 class SteinSampler:
     """
@@ -98,7 +139,7 @@ class SteinSampler:
     precondition: bool = True
     truncation: float | None = 3.0
     out_of_bounds: OutOfBounds = "hold"
-    entropy_estimator: EntropyEstimator = "closed_form"
+    entropy_estimator: EntropyEstimator = "secant"
     second_order: bool = False
 
     def __post_init__(self) -> None:
@@ -135,6 +176,14 @@ class SteinSampler:
         """
         return truncated_normal_icdf(uniforms, self.bound)
 
+    @property
+    def keeps_path(self) -> bool:
+        """
+        Whether the particles' path does not depend on what they started from, so that one path serves any number of
+        gradients: in the units of the start, with scores that are constants.
+        """
+        return self.precondition and not self.second_order
+
     def sample(
         self,
         mean: th.Tensor,
@@ -146,8 +195,7 @@ class SteinSampler:
     ) -> Particles:
         """
         Draw actions. The result has a gradient with respect to mean and log_std if gradients are enabled: through the
-        scores only with ``second_order``. (With ``precondition`` and without ``second_order`` the particles' path does
-        not depend on the start, so that the gradient is that of ``u = mean + std * path`` with a constant path.)
+        scores only with ``second_order``.
 
         :param mean: (B, d) of the start, or (1, d)
         :param log_std: the same shape, logarithm of its standard deviation
@@ -156,6 +204,22 @@ class SteinSampler:
         :param with_density: whether to compute log_prob
         :param min_reach: how far from the mean particles may move in any case, in u
         :return: the particles after all steps
+        """
+        return self.along(self.path(mean, log_std, noise, target, with_density, min_reach), mean, log_std)
+
+    def path(
+        self,
+        mean: th.Tensor,
+        log_std: th.Tensor,
+        noise: th.Tensor,
+        target: Target,
+        with_density: bool = True,
+        min_reach: float = 0.0,
+    ) -> Path:
+        """
+        Move the particles; see :meth:`sample` for the parameters.
+
+        :return: where they come to, to be given to :meth:`along`
         """
         mean, log_std = mean.unsqueeze(1), log_std.unsqueeze(1)
         std = log_std.exp()
@@ -167,7 +231,6 @@ class SteinSampler:
         else:
             location, scale, x = th.zeros_like(mean), th.ones_like(mean), mean + std * noise
             low, high = mean.detach() - radius, mean.detach() + radius
-        log_prob = (truncated_normal_log_prob(noise, self.bound) - log_std).sum(dim=2)
         differentiate = self.second_order and th.is_grad_enabled()
 
         def scores_at(x: th.Tensor, create_graph: bool = differentiate) -> th.Tensor:
@@ -175,38 +238,56 @@ class SteinSampler:
             scores = scale * target.scores(location + scale * x, create_graph)
             return scores if create_graph else scores.detach()
 
-        steps: list[tuple[th.Tensor, ...]] = []
+        log_density_change = noise.new_zeros(noise.shape[:2])
+        start = noise if self.precondition else noise / std
+        steps: list[Step] = []
         for _ in range(self.n_svgd_steps):
             scores = scores_at(x)
             distances = squared_distances(x, x)
             h = bandwidth(distances, self.kernel_bandwidth, paired=True)
             direction, jacobian = stein_direction_and_jacobian(x, scores, h, distances)
             norms = jacobian.detach().flatten(2).norm(dim=2)  # (B, N)
-            step = self._step_size(norms)  # (B, 1)
-            moved = x + step.unsqueeze(2) * direction
+            size = self._step_size(norms)  # (B, 1)
+            moved = x + size.unsqueeze(2) * direction
             inside = ((moved >= low) & (moved <= high)).all(dim=2)
             if with_density:
-                change = self._log_density_change(x, scores_at, jacobian, step)
-                log_prob = log_prob + (change * inside if self.out_of_bounds == "hold" else change)
-                neighbours = rbf_kernel(distances, h).sum(dim=2) - 1
-                steps.append((step * norms, step, h, neighbours, inside))
+                kernel = rbf_kernel(distances, h)
+                state = Before(x, scores, start, distances, kernel, h, jacobian)
+                change = self._log_density_change(state, scores_at, size, steps)
+                log_density_change = log_density_change + (change * inside if self.out_of_bounds == "hold" else change)
+                steps.append(Step(size * norms, size, h, kernel.sum(dim=2) - 1, inside))
             if self.out_of_bounds == "hold":
                 x = th.where(inside.unsqueeze(2), moved, x)
             else:
                 x = moved.clamp(low, high) if self.out_of_bounds == "clip" else moved
+        return Path(noise, x, log_density_change if with_density else x.new_empty(0), self._diagnostics(steps))
 
-        u = location + scale * x
-        if self.precondition and not differentiate:
+    def along(self, path: Path, mean: th.Tensor, log_std: th.Tensor) -> Particles:
+        """
+        The particles that go along a path from a start. (With :attr:`keeps_path` the gradient is that of
+        ``u = mean + std * path`` with a constant path, and may be taken from any start of the same value.)
+
+        :param path: of :meth:`path`, from a start of the same value
+        :param mean: (B, d) of the start, or (1, d)
+        :param log_std: the same shape, logarithm of its standard deviation
+        :return: the particles
+        """
+        mean, log_std = mean.unsqueeze(1), log_std.unsqueeze(1)
+        std, noise, x = log_std.exp(), path.noise, path.x
+        u = mean + std * x if self.precondition else x
+        if self.precondition and not (self.second_order and th.is_grad_enabled()):
             # The same value. The scale's gradient is that about the center of the other particles: the path has a drift
             # towards higher Q, which is the mean's to learn, and would widen the start wherever Q has a slope
             others = (x.sum(dim=1, keepdim=True) - x) / (self.n_particles - 1)
-            u = u - (scale - scale.detach()) * others
-        if not with_density:
-            return Particles(u, log_prob.new_empty(0), log_prob.new_empty(0), {})
+            u = u - (std - std.detach()) * others
+        if path.log_density_change.numel() == 0:
+            return Particles(u, noise.new_empty(0), noise.new_empty(0), {})
+        log_prob = (truncated_normal_log_prob(noise, self.bound) - log_std).sum(dim=2) + path.log_density_change
         # (mean + std noise - mean) / std with a fixed start, in a form that does not cancel for a tiny std
         fixed = noise - (mean - mean.detach()) / std.detach() - noise * (log_std - log_std.detach())
         start_log_prob = (truncated_normal_log_prob(fixed, self.bound) - log_std).sum(dim=2)
-        return Particles(u, log_prob - log_det_tanh(u), start_log_prob, self._diagnostics(u.detach(), steps))
+        diagnostics = path.diagnostics and {**path.diagnostics, "spread": u.detach().std(dim=1).mean()}
+        return Particles(u, log_prob - log_det_tanh(u), start_log_prob, diagnostics)
 
     def _step_size(self, norms: th.Tensor) -> th.Tensor:
         """
@@ -221,22 +302,32 @@ class SteinSampler:
         return th.minimum(full, self.max_step_ratio / norms.amax(dim=1, keepdim=True))
 
     def _log_density_change(
-        self, x: th.Tensor, scores_at: Callable[[th.Tensor, bool], th.Tensor], jacobian: th.Tensor, step: th.Tensor
+        self,
+        before: Before,
+        scores_at: Callable[[th.Tensor, bool], th.Tensor],
+        size: th.Tensor,
+        steps: list[Step],
     ) -> th.Tensor:
         """
         Change of the log-density that a step brings, by the chosen estimator.
 
-        :param x: (B, N, d) particles before the step
+        :param before: the particles before the step
         :param scores_at: takes particles to their scores, with a graph
-        :param jacobian: (B, N, d, d) of each particle's direction, without the Hessian of the log-density
-        :param step: (B, 1) step sizes
+        :param size: (B, 1) of the step
+        :param steps: those before it
         :return: (B, N)
         """
+        x, jacobian = before.x, before.jacobian
         n_particles, dim = x.shape[1:]
         trace = jacobian.diagonal(dim1=2, dim2=3).sum(dim=2)
         if self.entropy_estimator == "closed_form":
             # Divided by N - 1 as in stein_trace
-            return log_density_change(trace * (n_particles / (n_particles - 1)), step)
+            return log_density_change(trace * (n_particles / (n_particles - 1)), size)
+        if self.entropy_estimator == "secant":
+            hessian_trace = secant_trace(x, before.scores, before.start, before.kernel)
+            earlier = [(step.size, step.h) for step in steps]
+            correlation = pair_correlation_trace(x, before.scores, before.distances, before.h, earlier)
+            return secant_log_density_change(trace + hessian_trace / n_particles, correlation, size)
         create_graph = self.second_order and th.is_grad_enabled()
         with th.enable_grad():
             x = x if create_graph and x.requires_grad else x.detach().requires_grad_()
@@ -250,20 +341,19 @@ class SteinSampler:
 
             if self.entropy_estimator == "hutchinson":
                 probes = 2.0 * th.randint_like(x.detach(), 2) - 1
-                return log_density_change(trace + (probes * hessian_times(probes)).sum(dim=2) / n_particles, step)
+                return log_density_change(trace + (probes * hessian_times(probes)).sum(dim=2) / n_particles, size)
             units = th.eye(dim, dtype=x.dtype, device=x.device)
             hessians = th.stack([hessian_times(unit.expand_as(x)) for unit in units], dim=2)
-            return exact_log_density_change(jacobian + hessians / n_particles, step)
+            return exact_log_density_change(jacobian + hessians / n_particles, size)
 
     @staticmethod
-    def _diagnostics(u: th.Tensor, steps: list[tuple[th.Tensor, ...]]) -> dict[str, th.Tensor]:
+    def _diagnostics(steps: list[Step]) -> dict[str, th.Tensor]:
         if not steps:
             return {}
         ratios, sizes, bandwidths, neighbours, inside = (th.stack(column) for column in zip(*steps, strict=True))
         return {
             "step_ratio": ratios.max(),
             "step_size": sizes.mean(),
-            "spread": u.std(dim=1).mean(),
             "bandwidth": bandwidths.mean(),
             "neighbours": neighbours.mean(),
             "truncated": 1 - inside.float().mean(),
