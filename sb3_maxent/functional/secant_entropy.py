@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch as th
 
-from sb3_maxent.functional.kernels import rbf_kernel
+from sb3_maxent.functional.kernels import MIN_BANDWIDTH, rbf_kernel
 
 # The least that start and place may agree, as a cosine: below it particles have changed their order, and secants mean little
 LEAST_AGREEMENT = 0.25
@@ -46,10 +46,9 @@ def secant_trace(particles: th.Tensor, scores: th.Tensor, start: th.Tensor, kern
     """
     slopes = (kernel * pair_products(scores, start)).sum(dim=2)
     distances = (kernel * pair_products(particles, start)).sum(dim=2)
-    lengths = [(kernel * pair_products(points, points)).sum(dim=2).clamp(min=0) for points in (particles, start)]
+    lengths = [(kernel * pair_products(points, points)).sum(dim=2).clamp(min=MIN_BANDWIDTH) for points in (particles, start)]
     least = LEAST_AGREEMENT * (lengths[0] * lengths[1]).detach().sqrt()
-    tiny = th.finfo(particles.dtype).tiny
-    return particles.shape[2] * slopes / th.maximum(distances, least.clamp(min=tiny))
+    return particles.shape[2] * slopes / th.maximum(distances, least)
 
 
 def pair_correlation_trace(
