@@ -788,6 +788,21 @@ def entropy_mixtures() -> Table:
     return ["sampler", "estimate", *(f"d = {dim}" for dim in dimensions)], lines
 
 
+@table
+def soak() -> Table:
+    lines = []
+    for (name, mode), rows in read("soak").groupby(["configuration", "mode"], sort=False):
+        total = rows["gradient steps in all"].iloc[-1]
+        late = rows[rows["gradient steps"] >= 0.2 * total]  # after the warm-up of soak.py
+        memory, objects = (late[of].max() / late[of].iloc[0] - 1 for of in ("resident bytes", "Python objects"))
+        files = ", ".join(map(str, sorted(late["open files"].unique())))
+        end = rows.iloc[-1]
+        cells = [name, mode, f"{total:,}", f"{end.seconds:.0f}", f"{end['resident bytes'] / 1e6:.0f}"]
+        lines.append([*cells, f"{memory:.2%}", f"{objects:.2%}", files])
+    header = ["algorithm", "step", "gradient steps", "seconds", "MB at the end", "MB grew by", "Python objects grew by"]
+    return [*header, "open files"], lines
+
+
 # ---------------------------------------------------------------------- pages
 
 

@@ -2,8 +2,8 @@
 Memory, open files and logs of a long training: does anything grow that should not?
 
 Each algorithm learns on random observations, eager and compiled, with tiny networks, so that many gradient steps take
-minutes. Each configuration has a process of its own; its measurements are appended to the CSV file when it ends. Those that
-the file has are left out, so the same command goes on after a stop::
+minutes. Each configuration has a process of its own; its measurements go to the CSV file when it ends, in place of those of
+shorter runs. Runs that the file has are left out, so the same command goes on after a stop::
 
     OMP_NUM_THREADS=1 python benchmarks/soak.py --csv benchmarks/data/soak.csv --figure docs/figures/soak.svg
 """
@@ -180,6 +180,31 @@ def runs_of(path: Path) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
     return runs
 
 
+def merged(
+    runs: dict[tuple[str, str, int], list[dict[str, Any]]], key: tuple[str, str, int], rows: list[dict[str, Any]]
+) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """
+    :param runs: by configuration, mode and number of steps
+    :param key: of another run
+    :param rows: its measurements
+    :return: all of them in the order of the configurations, without shorter runs of the same configuration and mode
+    """
+    kept = {other: old for other, old in runs.items() if other[:2] != key[:2] or other[2] > key[2]} | {key: rows}
+    order = list(CONFIGURATIONS)
+    return {each: kept[each] for each in sorted(kept, key=lambda each: (order.index(each[0]), *each[1:]))}
+
+
+def write(runs: dict[tuple[str, str, int], list[dict[str, Any]]], path: Path) -> None:
+    """Write the measurements of all runs to a CSV file, which is there in full at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for rows in runs.values() for row in rows)
+    unfinished.replace(path)
+
+
 def print_table(runs: dict[tuple[str, str, int], list[dict[str, Any]]]) -> None:
     """Print a line for each run."""
     print("| algorithm | step | gradient steps | seconds | MB at the end | MB grew by | Python objects grew by | open files |")
@@ -227,7 +252,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS), help="configurations")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="time after which no configuration is begun")
-    parser.add_argument("--csv", type=Path, help="file for all measurements, which is added to")
+    parser.add_argument("--csv", type=Path, help="file for all measurements; finished runs replace shorter ones")
     parser.add_argument("--figure", type=Path, help="file for a figure of all runs of the CSV file")
     parser.add_argument("--one", nargs=2, metavar=("CONFIGURATION", "MODE"), help="train in this process, and print the rows")
     args = parser.parse_args()
@@ -240,14 +265,9 @@ def main() -> None:
     for key in ((name, mode, args.steps) for name in args.only for mode in args.modes):
         if key in runs or time.monotonic() - start > 60 * args.minutes:
             continue
-        runs[key] = run(*key)
+        runs = merged(runs, key, run(*key))
         if args.csv:
-            args.csv.parent.mkdir(parents=True, exist_ok=True)
-            with args.csv.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                if file.tell() == 0:
-                    writer.writeheader()
-                writer.writerows(runs[key])
+            write(runs, args.csv)
         print(f"{key}: {runs[key][-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
     print_table(runs)
     if args.figure:

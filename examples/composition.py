@@ -8,12 +8,13 @@ import argparse
 from typing import Any
 
 import gymnasium as gym
-from matplotlib.figure import Figure
+from matplotlib import rc_context
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_maxent import SoftQLearning
-from sb3_maxent.figures import draw_trajectories
+from sb3_maxent.figures import trajectories_figure
 from sb3_maxent.measures import play
+from sb3_maxent.reporting.formatting import STYLE, save
 from sb3_maxent.soft_q_learning import compose
 
 N_EPISODES = 200
@@ -24,7 +25,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--steps", type=int, default=20_000, help="environment steps of each agent")
 parser.add_argument("--gradient-steps", type=int, default=3000, help="of the composed agent's sampler")
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--output", default="composition.png")
+parser.add_argument("--output", default="composition.png", help="file for the figure, .png or .svg")
 args = parser.parse_args()
 
 models: dict[str, SoftQLearning] = {}
@@ -35,14 +36,12 @@ for name, goal_reward in REWARDS.items():
     models[name] = SoftQLearning("MlpPolicy", env, **parameters).learn(args.steps)
 models["composed"] = compose(list(models.values()), gradient_steps=args.gradient_steps, learning_rate=1e-3)
 
-figure = Figure(figsize=(12, 4))
 world = gym.make("MultiGoal-v0")
-for axes, (name, model) in zip(figure.subplots(1, 3), models.items(), strict=True):
-    draw_trajectories(model, axes, world)
-    axes.set_title(name)
+for name, model in models.items():
     # Share of the episodes that end at each goal; actions are sampled
     goals = [play(model, world, seed).info["goal"] for seed in range(N_EPISODES)]
     shares = {str(goal): goals.count(goal) / N_EPISODES for goal in sorted(set(goals), key=str)}
     print(f"{name}: {shares}", flush=True)
-figure.savefig(args.output, dpi=80, bbox_inches="tight")
+with rc_context(STYLE):
+    save(trajectories_figure(models, world, n_episodes=20), args.output, "Trajectories of two agents and of the composed one")
 print(f"Saved {args.output}")

@@ -8,10 +8,13 @@ import argparse
 
 import gymnasium as gym
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.reference import soft_value_iteration, total_variation
+from sb3_maxent.reporting.formatting import STYLE, save
+from sb3_maxent.reporting.looks import BLUE, ORANGE, legend_of_panels, rows_and_columns
 
 ALGORITHMS = {"discretesac": DiscreteSAC, "sql": SoftQLearning}
 N_STATES, N_ACTIONS, GAMMA, ENT_COEF = 5, 3, 0.9, 0.3
@@ -20,7 +23,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--algo", choices=ALGORITHMS, default="discretesac")
 parser.add_argument("--steps", type=int, default=20_000, help="environment steps; there is one gradient step for every two")
 parser.add_argument("--seed", type=int, default=0, help="of the MDP and of the training")
-parser.add_argument("--output", default="exact_vs_learned.png")
+parser.add_argument("--output", default="exact_vs_learned.png", help="file for the figure, .png or .svg")
 args = parser.parse_args()
 
 rng = np.random.default_rng(args.seed)
@@ -41,13 +44,19 @@ print("state  total variation  learned -> exact probabilities")
 for state, distance in enumerate(total_variation(learned, exact)):
     print(f"{state:5d}  {distance:15.3f}  {learned[state].round(3)} -> {exact[state].round(3)}")
 
-figure = Figure(figsize=(2.2 * N_STATES, 2.8))
-axes = figure.subplots(1, N_STATES, sharey=True)
-for state, axis in enumerate(axes):
-    axis.bar(np.arange(N_ACTIONS) - 0.2, exact[state], 0.4, label="exact")
-    axis.bar(np.arange(N_ACTIONS) + 0.2, learned[state], 0.4, label=f"learned ({args.algo})")
-    axis.set(title=f"state {state}", xlabel="action", xticks=range(N_ACTIONS))
-axes[0].set_ylabel("probability")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
-figure.savefig(args.output, dpi=120, bbox_inches="tight")
+with rc_context(STYLE):
+    n_rows, n_columns = rows_and_columns(N_STATES)
+    figure = Figure(figsize=(2.6 * n_columns, 2.2 * n_rows + 0.5), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, sharey=True).ravel()
+    for state, axes in enumerate(panels[:N_STATES]):
+        axes.bar(np.arange(N_ACTIONS) - 0.2, exact[state], 0.4, color=BLUE, label="exact")
+        axes.bar(np.arange(N_ACTIONS) + 0.2, learned[state], 0.4, color=ORANGE, label=f"learned ({args.algo})")
+        axes.set(title=f"state {state}", xlabel="action", xticks=range(N_ACTIONS), axisbelow=True)
+    for axes in panels[::n_columns]:
+        axes.set_ylabel("probability")
+    for axes in panels[N_STATES:]:
+        axes.remove()
+    bars = legend_of_panels(figure)
+    figure.legend(bars.values(), bars.keys(), loc="outside lower center", ncols=2)
+    save(figure, args.output, "Learned beside exact action probabilities, state by state")
 print(f"Saved {args.output}")

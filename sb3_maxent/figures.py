@@ -131,20 +131,25 @@ def density_figure(
     :param state: one observation
     :param log_density: the exact one, actions (M, 2) in [-1, 1] to log-densities (M,), normalized
     :param n_actions: how many to sample of each model
-    :return: the figure, and for each model the KL divergence of its actions from the exact density, in nats
-        (see :func:`~sb3_maxent.reference.histogram_kl`)
+    :return: the figure, at most three panels in a row, and for each model the KL divergence of its actions from the exact
+        density, in nats (see :func:`~sb3_maxent.reference.histogram_kl`)
     :raises ValueError: without a model, or as :func:`draw_action_density`
     """
     _check_models(models)
-    figure = Figure(figsize=(4 * (1 + len(models)), 4))
-    first, *others = figure.subplots(1, 1 + len(models))
-    highest = draw_density(log_density, first).get_clim()[1]
+    n_rows, n_columns = rows_and_columns(1 + len(models))
+    figure = Figure(figsize=(3.2 * n_columns + 0.8, 3.3 * n_rows), layout="constrained")
+    first, *others = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    mesh = draw_density(log_density, first)
+    highest = mesh.get_clim()[1]
     first.set_title("exact")
     divergences = {}
-    for (name, model), axes in zip(models.items(), others, strict=True):
+    for (name, model), axes in zip(models.items(), others, strict=False):
         actions = draw_action_density(model, axes, state, n_actions, highest)
         divergences[name] = histogram_kl(actions, log_density, BINS)
         axes.set_title(f"{name}, KL {divergences[name]:.2f}")
+    for axes in others[len(models) :]:
+        axes.remove()
+    figure.colorbar(mesh, ax=figure.axes, label="density", extend="max", shrink=0.8)
     return figure, divergences
 
 
@@ -309,7 +314,10 @@ def _grid(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _draw_cells(axes: Axes, edges: np.ndarray, densities: np.ndarray, highest: float | None) -> QuadMesh:
     """Densities (n, n), those of one line for equal second coordinates."""
-    mesh = axes.pcolormesh(edges, edges, densities, vmin=0, vmax=densities.max() if highest is None else highest)
+    highest = densities.max() if highest is None else highest
+    # Pixels in an SVG too, where each of the cells would be a path
+    mesh = axes.pcolormesh(edges, edges, densities, vmin=0, vmax=highest, rasterized=True)
+    axes.grid(visible=False)
     _action_axes(axes)
     return mesh
 

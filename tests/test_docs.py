@@ -62,6 +62,7 @@ SMALL = {
     "-m sb3_maxent.compare --algos": "-n 100 --eval-freq 50 --eval-episodes 2 --seeds 1 --n-jobs 1",
     "-m sb3_maxent.robustness -f": "--episodes 2 --n-jobs 1 --device cpu",
     "-m sb3_maxent.compare --variant": "-n 100 --eval-freq 50 --eval-episodes 2 --seeds 1 --n-jobs 1",
+    "-m sb3_maxent.compare --envs": "-n 100 --eval-freq 50 --eval-episodes 2 --seeds 1 --n-jobs 1",
     "benchmarks/multimodal.py": "--episodes 20",
     "benchmarks/sampler.py": "--steps 2 --seeds 1",
     "benchmarks/s2ac_sampler.py": "--steps 2 --seeds 1",
@@ -263,6 +264,9 @@ def test_nothing_in_the_tables_is_stale():
     assert SLOW <= {(block.page, block.heading) for block in TO_RUN}, SLOW - {(block.page, block.heading) for block in TO_RUN}
     for program in SMALL | SMALLER:
         assert any(program in command for command in COMMANDS), program
+    for command in COMMANDS:
+        trains = re.search(r"-m (sb3_maxent\.zoo train|rl_zoo3\.train|sb3_maxent\.compare (?!--report-only))", command)
+        assert not trains or small(command, False) != command, f"would train in full: {command}"
     for name in NEEDS:
         assert any(name in command for command in COMMANDS), name
     assert "make demo" in COMMANDS, "a command with a comment behind it is read without it"

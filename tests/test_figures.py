@@ -241,9 +241,22 @@ def test_density_figure(bandit):
     nodes, weights = grid(2, 100)
     uniform = weights / 4 @ (-math.log(4) - bandit.log_prob(nodes))  # KL of the uniform density
     assert 0 < divergences["optimum"] < 0.02 and divergences["uniform"] == pytest.approx(uniform, rel=0.05)
-    meshes = [mesh for axes in figure.axes for mesh in axes.collections]
+    *panels, scale = figure.axes
+    meshes = [mesh for axes in panels for mesh in axes.collections]
     assert len(meshes) == 3 and {mesh.get_clim() for mesh in meshes} == {meshes[0].get_clim()}, "one scale of colours"
-    assert [axes.get_title() for axes in figure.axes][0::2] == ["exact", f"uniform, KL {divergences['uniform']:.2f}"]
+    assert [axes.get_title() for axes in panels][0::2] == ["exact", f"uniform, KL {divergences['uniform']:.2f}"]
+    assert {(axes.get_xlabel(), axes.get_ylabel()) for axes in panels} == {("action[0]", "action[1]")}
+    assert scale.get_ylabel() == "density"
+
+
+@pytest.mark.parametrize(("n_models", "shape"), [(1, (1, 2)), (3, (2, 2)), (4, (2, 3))])
+def test_panels_of_the_density_figure(bandit, n_models, shape):
+    """At most three a row, and none is empty."""
+    script = Script(np.zeros_like)
+    figure, _ = figures.density_figure({str(i): script for i in range(n_models)}, STATE, bandit.log_prob, n_actions=10)
+    *panels, _ = figure.axes
+    assert [axes.get_title() != "" for axes in panels] == [True] * (1 + n_models)
+    assert panels[0].get_gridspec().get_geometry() == shape
 
 
 # ---------------------------------------------------------------------- goals in the plane

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("rliable", reason="needs the extra compare")
 pytest.importorskip("markdown_it", reason="needs the extra compare")
 import rliable.library
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rliable import metrics
 
@@ -441,6 +442,18 @@ def test_names_of_files(few, tmp_path):
     (tmp_path / "figures" / "mine.png").write_bytes(b"")
     write_report(tmp_path, [run("sac", "E", 0, [1])], {})
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"curves_E.svg", "curves_E.png", "mine.png"}
+
+
+def test_the_ending_decides_the_format(tmp_path):
+    with rc_context(formatting.STYLE):
+        figure = Figure()
+        figure.subplots().plot([1 / 3, 2 / 3])
+        for name in ("a.svg", "b.svg", "c.png"):
+            formatting.save(figure, tmp_path / name, "a < b & c")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text() and "<title>a &lt; b &amp; c</title>" in text
+    assert re.search(r"\d\.\d\d", text) and not re.search(r"\d\.\d\d\d", text)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_numbers_in_tables():

@@ -58,6 +58,20 @@ def test_a_run_is_measured(soak, capsys, tmp_path):
     assert "| SoftQLearning-Discrete | eager | 160 |" in capsys.readouterr().out
 
 
+def test_longer_runs_replace_shorter_ones(soak, tmp_path):
+    def rows(name, mode, total):
+        return [{**dict.fromkeys(soak.COLUMNS, 1), "configuration": name, "mode": mode, "gradient steps in all": total}]
+
+    keys = [("S2AC", "eager", 10), ("SACNF", "eager", 10), ("SACNF", "eager", 20), ("SACNF", "compiled", 10)]
+    runs = {key: rows(*key) for key in keys}
+    runs = soak.merged(runs, ("SACNF", "eager", 15), rows("SACNF", "eager", 15))
+    left = [("SACNF", "compiled", 10), ("SACNF", "eager", 15), ("SACNF", "eager", 20), ("S2AC", "eager", 10)]
+    assert list(runs) == left, "not the longer ones, nor those of another mode; S2AC last"
+    path = tmp_path / "new" / "soak.csv"
+    soak.write(runs, path)
+    assert soak.runs_of(path) == runs and [file.name for file in path.parent.iterdir()] == ["soak.csv"]
+
+
 def test_containers_that_grow_are_found(soak):
     model = soak.SoftQLearning("MlpPolicy", soak.Noise(soak.DISCRETE), buffer_size=10)
     model.set_logger(configure(None, []))

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ def save_figure(figure: Figure, path: Path, title: str) -> None:
     """Write PATH.png and PATH.svg, the same bytes each time."""
     figure.savefig(f"{path}.png", dpi=200, metadata={"Software": None, "Title": title})
     figure.savefig(f"{path}.svg", metadata={"Date": None, "Creator": None, "Title": title})
+
+
+def save(figure: Figure, path: str | Path, title: str) -> None:
+    """
+    Write one file. An SVG has the same bytes for the same figure. Its coordinates are cut to a hundredth of a point, which
+    halves its size.
+
+    :param figure: drawn within ``matplotlib.rc_context(STYLE)``, and saved there
+    :param path: its ending is the format
+    :param title: what the figure shows, as the title of an SVG
+    """
+    if Path(path).suffix != ".svg":
+        return figure.savefig(path, dpi=100)
+    text = StringIO()
+    figure.savefig(text, format="svg", dpi=200, metadata={"Date": None, "Creator": None, "Title": title})
+    Path(path).write_text(re.sub(r"(\d\.\d\d)\d+", r"\1", text.getvalue()))
+    return None
 
 
 # ---------------------------------------------------------------------- Markdown
