@@ -717,22 +717,52 @@ def s2ac_trained_entropy() -> Table:
     for env, algo, label in labels:
         rows = read("trained_entropy", env=env, algo=algo, label=f"{label}, best evaluation")
         means = [
-            "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}" for of in ("closed_form", "exact", "own")
+            "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}" for of in ("secant", "closed_form", "exact", "own")
         ]
         target = f"{float(rows.target_entropy.iloc[0]):g}"
         lines.append([f"{NAMES[algo, '']}, {env}, {label}".replace("SB3 ", ""), *means, target])
-    return ["agent", "entropy by the closed form", "exact", "the actions' own", "target entropy"], lines
+    return ["agent", "entropy by secants", "closed form", "exact", "the actions' own", "target entropy"], lines
+
+
+def entropy_errors(rows: pd.DataFrame, *estimators: str) -> str:
+    """Of one row, what estimates miss the particles' own entropy by."""
+    (row,) = rows.itertuples()
+    return " / ".join(f"{float(getattr(row, name)) - float(row.own):+.2f}" for name in estimators)
 
 
 @table
 def s2ac_entropy() -> Table:
-    def number(value: object) -> str:
-        return "" if value == "" else f"{float(str(value)):.2f}"
+    every = read("s2ac_entropy", particles=10, steps=3, precondition=True)
+    dimensions = every.dimensions.unique()
+    lines = []
+    for energy in every.energy.unique():
+        rows = every[every.energy == energy]
+        lines.append([energy, *(entropy_errors(rows[rows.dimensions == dim], "secant", "closed_form") for dim in dimensions)])
+    return ["energy", *(f"d = {dim}" for dim in dimensions)], lines
 
-    rows = read("s2ac_entropy")
-    columns = ["closed_form", "hutchinson", "exact", "own", "optimum"]
-    lines = ([row["energy"], row["dimensions"], *(number(row[of]) for of in columns)] for _, row in rows.iterrows())
-    return ["energy", "d", "closed form", "Hutchinson", "exact", "the particles' own", "optimum"], lines
+
+@table
+def s2ac_entropy_alternatives() -> Table:
+    rows = read("s2ac_entropy", particles=10, steps=3, precondition=True, energy="Gaussian, width 0.3")
+    estimators = ["secant", "closed_form", "hutchinson", "exact", "own", "optimum"]
+    lines = [[row.dimensions, *(f"{float(getattr(row, name)):.2f}" for name in estimators)] for row in rows.itertuples()]
+    return ["d", "secant", "closed form", "Hutchinson", "exact", "the particles' own", "optimum"], lines
+
+
+@table
+def s2ac_entropy_settings() -> Table:
+    every = read("s2ac_entropy")
+    varied = every[(every.particles != 10) | (every.steps != 3) | ~every.precondition.astype(bool)]
+    energies, dimensions = varied.energy.unique(), varied.dimensions.unique()
+    lines = []
+    for (particles, steps, precondition), rows in varied.groupby(["particles", "steps", "precondition"]):
+        setting = f"{particles} particles, {steps} step{'s' if steps > 1 else ''}" + ("" if precondition else ", in u")
+        cells = (
+            ", ".join(entropy_errors(rows[(rows.energy == energy) & (rows.dimensions == dim)], "secant") for energy in energies)
+            for dim in dimensions
+        )
+        lines.append([setting, *cells])
+    return ["setting", *(f"d = {dim}" for dim in dimensions)], lines
 
 
 # What entropy.csv calls the estimates, and what the pages do

@@ -102,6 +102,41 @@ def relu_network(energy: Energy) -> Energy:
     return Energy(log_density)
 
 
+def ring(radius: float, width: float) -> Energy:
+    """A circle in the first two dimensions (two points in one), and a Gaussian in the others."""
+
+    def log_density(dim: int) -> LogDensity:
+        def of(u: th.Tensor) -> th.Tensor:
+            distance = (u[..., :2].square().sum(dim=-1) + 1e-6).sqrt()
+            return -0.5 * ((distance - radius) ** 2 + u[..., 2:].square().sum(dim=-1)) / width**2
+
+        return of
+
+    return Energy(log_density)
+
+
+def heavy_tails(width: float) -> Energy:
+    """Independent Student's t distributions with three degrees of freedom."""
+    return Energy(lambda _: lambda u: -2 * th.log1p(u.square() / (3 * width**2)).sum(dim=-1))
+
+
+def random_modes(n_modes: int) -> Energy:
+    """Gaussians at random places, of random widths from 0.15 to 0.5."""
+
+    def log_density(dim: int) -> LogDensity:
+        generator = th.Generator().manual_seed(3)
+        centers = 0.6 * th.randn(n_modes, dim, generator=generator)
+        widths = 0.15 + 0.35 * th.rand(n_modes, generator=generator)
+
+        def of(u: th.Tensor) -> th.Tensor:
+            distances = (u.unsqueeze(-2) - centers).square().sum(dim=-1)
+            return th.logsumexp(-0.5 * distances / widths**2 - dim * widths.log(), dim=-1)
+
+        return of
+
+    return Energy(log_density)
+
+
 def of_actions(q_values: LogDensity) -> Energy:
     """exp(Q) of the squashed actions, over u."""
     return Energy(lambda _: lambda u: q_values(th.tanh(u)) + log_det_tanh(u))
@@ -116,6 +151,10 @@ ENERGIES: dict[str, Energy] = {
     "correlated, widths 0.15 to 0.6": correlated(0.15, 0.6),
     "two modes at 0.6, width 0.3": bimodal(0.3, 0.6),
     "two modes at 0.6, width 0.2": bimodal(0.2, 0.6),
+    # The estimate by secants was finished before these were tried
+    "ring, radius 0.6, width 0.2": ring(0.6, 0.2),
+    "Student's t, width 0.2": heavy_tails(0.2),
+    "five modes, widths 0.15 to 0.5": random_modes(5),
     "ReLU network, width 0.3": relu_network(gaussian(0.3)),
     "ReLU network, two modes, width 0.2": relu_network(bimodal(0.2, 0.6)),
 }

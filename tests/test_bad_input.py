@@ -170,6 +170,7 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("likelihood_ratio", "no"),
         ("amortized", 1.5),
         ("behavior_policy", "greedy"),
+        ("scores_from", "second"),
     ],
     "SACNF": [
         ("target_entropy", 1.4),  # 2 log 2 = 1.3863

@@ -67,12 +67,16 @@ def test_q_gradient(net_arch, n_critics, activation_fn, n_states):
     reference = actions.clone().requires_grad_()
     stacked = th.stack([naive(q_net, observations, reference).squeeze(2) for q_net in critic.q_networks])
     smallest = stacked.amin(dim=0)
-    (expected,) = th.autograd.grad(smallest.sum(), reference)
+    (expected,) = th.autograd.grad(smallest.sum(), reference, retain_graph=True)
     th.testing.assert_close(critic.q_particles(observations, actions), smallest)
     with th.no_grad():
         gradient = critic.q_gradient(observations, actions)
     th.testing.assert_close(gradient, expected)
     assert not gradient.requires_grad
+    for of, values in (("first", stacked[0]), ("mean", stacked.mean(dim=0))):
+        (slope,) = th.autograd.grad(values.sum(), reference, retain_graph=True)
+        th.testing.assert_close(critic.q_and_gradient(observations, actions, of), (values.detach(), slope))
+        th.testing.assert_close(critic.q_particles(observations, actions, of), values)
     if n_states > 1:
         assert len(stacked.argmin(dim=0).unique()) >= min(n_critics, 2), "one critic is the smallest one everywhere"
 

@@ -32,6 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "second": {"second_order": True, "max_step_ratio": None, "svgd_step_size": 0.03, "policy_kwargs": TANH},
     "no-steps": {"n_svgd_steps": 0},
     "pathwise": {"likelihood_ratio": False},
+    "closed": {"entropy_estimator": "closed_form"},
     "amortized": {"amortized": True},
     "amortized-fixed": {"amortized": True, "learned_start": False, "out_of_bounds": "clip"},
 }
@@ -631,7 +632,7 @@ def test_policy_alone(kwargs, tmp_path):
     model.policy.save(tmp_path / "policy")
     loaded = S2ACPolicy.load(tmp_path / "policy")
     assert loaded.sampler == model.policy.sampler
-    for name in ("learned_start", "start_std", "amortized", "behavior_policy"):
+    for name in ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from"):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.ent_coef.item() == pytest.approx(0.4)
     observations = draw_observations(7).numpy()

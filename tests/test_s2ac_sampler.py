@@ -160,7 +160,7 @@ def stats_log_prob(distribution, noise):
     return float(distribution.logpdf(noise.numpy()).sum())
 
 
-@pytest.mark.parametrize("entropy_estimator", ["closed_form", "hutchinson", "exact"])
+@pytest.mark.parametrize("entropy_estimator", ["secant", "closed_form", "hutchinson", "exact"])
 @preconditions
 def test_estimators_with_one_dimension(precondition, entropy_estimator):
     """Random signs square to 1: in one dimension Hutchinson's estimate is the trace itself."""
@@ -453,7 +453,7 @@ def test_particles_follow_the_density(alpha, precondition):
     assert reference.histogram_kl(actions, optimum(reference.optimal_log_density, 1.5 - alpha), bins=20) > after
 
 
-@pytest.mark.parametrize("entropy_estimator", ["closed_form", "hutchinson", "exact"])
+@pytest.mark.parametrize("entropy_estimator", ["secant", "closed_form", "hutchinson", "exact"])
 @preconditions
 def test_entropy_of_few_steps(precondition, entropy_estimator):
     """
@@ -505,7 +505,7 @@ def make_test_function(u):
 
 
 @activations
-@pytest.mark.parametrize("entropy_estimator", ["closed_form", "hutchinson", "exact"])
+@pytest.mark.parametrize("entropy_estimator", ["secant", "closed_form", "hutchinson", "exact"])
 def test_first_order_gradient_in_the_units_of_the_start(entropy_estimator, activation_fn):
     """
     u = mean + std * path with a constant path, but for the std's share: it is about the center of the others, so that
@@ -563,7 +563,7 @@ def test_gradient_without_units(second_order, out_of_bounds, activation_fn):
         th.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("entropy_estimator", ["closed_form", "hutchinson", "exact"])
+@pytest.mark.parametrize("entropy_estimator", ["secant", "closed_form", "hutchinson", "exact"])
 @preconditions
 def test_second_order_gradient(precondition, entropy_estimator):
     """Differences of the whole sampler, with the same random vectors; the value is that of first order."""
@@ -591,7 +591,7 @@ def test_second_order_gradient(precondition, entropy_estimator):
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-@pytest.mark.parametrize("entropy_estimator", ["closed_form", "hutchinson", "exact"])
+@pytest.mark.parametrize("entropy_estimator", ["secant", "closed_form", "hutchinson", "exact"])
 @preconditions
 def test_no_gradient_for_the_critics(precondition, entropy_estimator, second_order):
     """With constant scores nothing of the critics' graph is left in the result."""
