@@ -712,12 +712,14 @@ def s2ac_sampler() -> Table:
 @table
 def s2ac_trained_entropy() -> Table:
     labels = [("HalfCheetah-v5", "s2ac", "seed 2"), ("HalfCheetah-v5", "s2ac", "target entropy -4.3, seed 0")]
+    labels += [("HalfCheetah-v5", "s2ac", "secants, seed 100")]
     labels += [("HalfCheetah-v5", "sac", "seed 1"), ("Hopper-v5", "s2ac", "seed 1"), ("Hopper-v5", "sac", "seed 1")]
     lines = []
     for env, algo, label in labels:
         rows = read("trained_entropy", env=env, algo=algo, label=f"{label}, best evaluation")
         means = [
-            "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}" for of in ("secant", "closed_form", "exact", "own")
+            "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}"
+            for of in ("secant", "closed_form", "exact", "own")
         ]
         target = f"{float(rows.target_entropy.iloc[0]):g}"
         lines.append([f"{NAMES[algo, '']}, {env}, {label}".replace("SB3 ", ""), *means, target])
@@ -758,7 +760,9 @@ def s2ac_entropy_settings() -> Table:
     for (particles, steps, precondition), rows in varied.groupby(["particles", "steps", "precondition"]):
         setting = f"{particles} particles, {steps} step{'s' if steps > 1 else ''}" + ("" if precondition else ", in u")
         cells = (
-            ", ".join(entropy_errors(rows[(rows.energy == energy) & (rows.dimensions == dim)], "secant") for energy in energies)
+            ", ".join(
+                entropy_errors(rows[(rows.energy == energy) & (rows.dimensions == dim)], "secant") for energy in energies
+            )
             for dim in dimensions
         )
         lines.append([setting, *cells])

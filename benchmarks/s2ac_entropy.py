@@ -216,9 +216,7 @@ def measure(name: str, dim: int, n_particles: int = 10, n_svgd_steps: int = 3, p
     own = math.nan
     for estimator in ENTROPY_ESTIMATORS:
         step_size = 0.5 if precondition else 0.1
-        sampler = SteinSampler(
-            n_particles, n_svgd_steps, step_size, precondition=precondition, entropy_estimator=estimator
-        )
+        sampler = SteinSampler(n_particles, n_svgd_steps, step_size, precondition=precondition, entropy_estimator=estimator)
         value, u = estimate(log_density, dim, sampler, n_states)
         row[estimator] = f"{value:.3f}"
         own = nearest_neighbour_entropy(u.double(), N_QUERIES)[0] if math.isnan(own) else own

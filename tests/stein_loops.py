@@ -58,7 +58,7 @@ def secant_change(x, scores, start, h, i, trace, earlier, eps):
     :param earlier: eps and h of each earlier step
     """
     n, dim = x.shape
-    slopes = rises = lengths = starts = correlation = 0
+    slopes = rises = lengths = starts = correlation = x.new_zeros(())
     for j in range(n):
         vector, along, difference = x[i] - x[j], start[i] - start[j], scores[i] - scores[j]
         distance = vector @ vector
@@ -68,14 +68,12 @@ def secant_change(x, scores, start, h, i, trace, earlier, eps):
         lengths = lengths + kernel * distance
         starts = starts + kernel * (along @ along)
 
-        def log_pair_correlation(point, other=x[j].detach()):
-            d = ((point - other) ** 2).sum()
-            return -sum(2 * e / (n * b) * th.exp(-d / (2 * b)) * (dim - d / b) for e, b in earlier)
-
         if earlier and j != i:
             with th.enable_grad():
                 point = x[i] if x[i].requires_grad else x[i].detach().requires_grad_()
-                (gradient,) = th.autograd.grad(log_pair_correlation(point), point, create_graph=x.requires_grad)
+                d = ((point - x[j].detach()) ** 2).sum()
+                log_g = -sum(2 * e / (n * b) * th.exp(-d / (2 * b)) * (dim - d / b) for e, b in earlier)
+                (gradient,) = th.autograd.grad(log_g, point, create_graph=x.requires_grad)
             push = kernel * ((scores[j] - scores[i]) / 2 + vector / h) / n
             correlation = correlation + push @ gradient
     least = 0.25 * th.sqrt(lengths * starts)
@@ -120,7 +118,7 @@ def run(sampler, mean, log_std, noise, log_p, scores=None):
     n, dim = x.shape
     mass = math.erf(bound / math.sqrt(2))
     log_prob = [(-0.5 * z**2 - 0.5 * math.log(2 * math.pi) - math.log(mass) - log_std).sum() for z in noise]
-    steps = []
+    steps: list[Step] = []
     for number in range(sampler.n_svgd_steps):
         points = x.detach()
         s = th.stack([jacobian(log_p_of_x, point) for point in points]).detach() if scores is None else scores[number]

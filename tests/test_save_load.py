@@ -82,7 +82,14 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
             "ent_coef": "lin_0.5_0.1",
         },
         {"learned_start": False, "start_std": 0.8, "entropy_estimator": "exact", "behavior_policy": "softmax"},
-        {"amortized": True, "second_order": True, "scores_from": "mean", "out_of_bounds": "clip", "truncation": 2.0, "max_step_ratio": 0.3},
+        {
+            "amortized": True,
+            "second_order": True,
+            "scores_from": "mean",
+            "out_of_bounds": "clip",
+            "truncation": 2.0,
+            "max_step_ratio": 0.3,
+        },
     ],
     "SACNF": [
         {"flow": "planar", "n_flows": 2, "conditional_flow": False, "ent_coef": "lin_0.5_0.1"},

@@ -1,4 +1,4 @@
-"""The density change by secants: numbers by hand, linear scores, smoothed Hessians, and the entropy that particles really have."""
+"""The density change by secants: by hand, for linear scores, beside smoothed Hessians, and the particles' own entropy."""
 
 import math
 
@@ -62,7 +62,9 @@ def test_secant_trace_weighs_directions_by_what_is_left_of_them():
     kernel = th.ones(1, 1000, 1000, dtype=th.float64)
     for z, power in ((start, 1), (x, 2)):
         expected = 3 * (curvatures * widths**power).sum() / (widths**power).sum()
-        assert float(secant_trace(x, x * curvatures, z, kernel).mean()) == pytest.approx(float(expected), rel=0.1)  # a mean of ratios
+        assert float(secant_trace(x, x * curvatures, z, kernel).mean()) == pytest.approx(
+            float(expected), rel=0.1
+        )  # a mean of ratios
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 1e6])
@@ -136,7 +138,9 @@ def error(name, dim, n_states=1500, **kwargs):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4, 8, pytest.param(12, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in FITTED else ()) for n in s2ac_entropy.ENERGIES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in FITTED else ()) for n in s2ac_entropy.ENERGIES]
+)
 def test_entropy_is_that_of_the_particles(name, dim):
     """With the defaults."""
     if (name, dim) == ("correlated, widths 0.15 to 0.6", 12):

@@ -90,6 +90,6 @@ def choose_observations(chosen: th.Tensor, these: PyTorchObs, those: PyTorchObs)
     :return: ``these`` where ``chosen``, ``those`` elsewhere
     """
     if isinstance(these, dict):
-        return {key: choose_observations(chosen, value, those[key]) for key, value in these.items()}  # type: ignore[misc]
+        return {key: choose_observations(chosen, value, those[key]) for key, value in these.items()}  # type: ignore[misc,index]
     assert isinstance(these, th.Tensor) and isinstance(those, th.Tensor)
     return th.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)

@@ -106,9 +106,7 @@ class ParticleCritic(BoxCritic):
         """
         return self.q_and_gradient(features, actions, of)[1]
 
-    def q_and_gradient(
-        self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min"
-    ) -> tuple[th.Tensor, th.Tensor]:
+    def q_and_gradient(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> tuple[th.Tensor, th.Tensor]:
         """
         :meth:`q_particles` and :meth:`q_gradient` in one.
 

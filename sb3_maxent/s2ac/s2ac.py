@@ -42,7 +42,7 @@ SAMPLER_PARAMETERS = (
 class S2AC(MaxEntAlgorithm):
     """
     Stein soft actor-critic (S2AC): the policy is a sampler. Particles start from a Gaussian and follow exp(Q / alpha) by
-    Stein variational gradient descent (SVGD); their density, and with it the policy's entropy, has a closed form. So the
+    Stein variational gradient descent (SVGD); their density, and with it the policy's entropy, is known. So the
     policy may have any number of modes, and what is maximised is the MaxEnt objective itself.
     Paper: https://arxiv.org/abs/2405.00987. Where this differs from the authors' code: docs/modules/s2ac.md.
 
@@ -97,11 +97,11 @@ class S2AC(MaxEntAlgorithm):
         is, its density unchanged (the paper drops such particles), ``"clip"`` puts it onto the bound (which is not one-to-one,
         so that the entropy is too high), ``"free"`` lets it go, as the authors' code does. From a fixed start particles may
         go as far as 3 before tanh in any case.
-    :param entropy_estimator: how a step changes the density: ``"closed_form"``, the paper's trace without the Hessian of Q
-        (cheapest; too high where particles gather, by more in more dimensions, see docs/results/s2ac.md);
-        ``"hutchinson"``, the trace with the Hessian, estimated with random vectors; ``"exact"``, the log-determinant of the
-        map of one particle, others held fixed (both need second derivatives; too low, since the particles together keep more
-        than each alone)
+    :param entropy_estimator: how a step changes the density: ``"secant"``, by differences of the scores between particles,
+        with what particles know of each other (docs/results/s2ac.md derives it); ``"closed_form"``, the paper's trace without
+        the Hessian of Q (too high where particles gather, by more in more dimensions); ``"hutchinson"``, the trace with the
+        Hessian, estimated with random vectors; ``"exact"``, the log-determinant of the map of one particle, others held fixed
+        (the last two need second derivatives, and are too low: they leave out what particles know of each other)
     :param second_order: whether the actor's gradient goes through the scores, too (about twice the cost; by the gradient of
         the gradient of Q, which is 0 almost everywhere for ReLU networks); not for a fixed start
     :param amortized: whether a network is trained to imitate where the Stein gradients move the particles, and acts in their
