@@ -19,7 +19,7 @@ from toys import soft_value, step_on
 
 from sb3_maxent import S2AC, reference
 from sb3_maxent.common.gradient_step import OptimizerUpdate
-from sb3_maxent.s2ac import S2ACPolicy
+from sb3_maxent.s2ac import S2ACPolicy, SteinSampler
 
 make_model = functools.partial(toys.make_model, S2AC)
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32))
@@ -245,6 +245,57 @@ def test_gradient_of_the_actor_loss(kwargs):
     for name, our, their in zip(parameters, ours, theirs, strict=True):
         assert our.abs().sum() > 0, name
         th.testing.assert_close(our, their, rtol=2e-3, atol=1e-4, msg=partial("{}: {}".format, name))
+
+
+def test_where_the_particles_are_drawn():
+    """At the next state, where the target needs them; at the state itself where the episode has ended."""
+    model, observations, alpha = different_model(), draw_observations(6), 0.4
+    dones = th.tensor([0.0, 1.0] * 3)[:, None]
+    step = step_on(observations, alpha)
+    step.batch = step.batch._replace(next_observations=-observations, dones=dones)
+    th.manual_seed(0)
+    with th.no_grad():
+        model._td_target(step)
+    loss, entropy = model._actor_loss(step)
+    th.manual_seed(0)
+    expected_loss, expected = actor_loss(model, th.where(dones > 0, observations, -observations), alpha)
+    th.testing.assert_close((loss, entropy), (expected_loss, expected))
+
+
+@pytest.mark.parametrize(("kwargs", "runs"), [({}, 1), ({"amortized": True}, 1), ({"precondition": False}, 2)], ids=str)
+def test_runs_of_the_sampler(kwargs, runs, monkeypatch):
+    """One for critic and actor, unless the path depends on the start; both have the same noise."""
+    model, noises, path = different_model(**kwargs), [], SteinSampler.path
+
+    def counted(self, mean, log_std, noise, *args):
+        noises.append(noise)
+        return path(self, mean, log_std, noise, *args)
+
+    monkeypatch.setattr(SteinSampler, "path", counted)
+    model.train(1, 16)
+    assert len(noises) == runs and all(th.equal(noise, noises[0]) for noise in noises)
+
+
+@pytest.mark.parametrize("scores_from", ["first", "mean"])
+def test_which_critic_the_particles_follow(scores_from):
+    """What does not count may change: the other critic, or a shift of one of two whose mean counts."""
+    model, observations = different_model(scores_from=scores_from), draw_observations(4)
+    second, noise = model.critic.q_networks[1], model.policy.draw_noise(4)
+
+    def particles():
+        features = model.critic.particle_features(observations), model.policy.actor_features(observations)
+        with th.no_grad():
+            return model.policy.particles(*features, th.tensor(0.4), noise).u
+
+    before = particles()
+    with th.no_grad():
+        # Now it is the smallest one everywhere
+        second[-1].bias.sub_(100)
+        if scores_from == "first":
+            second[0].weight.mul_(-2)
+    th.testing.assert_close(particles(), before, rtol=1e-4, atol=1e-5)
+    model.policy.scores_from = "min"
+    assert (particles() - before).abs().max() > 0.01
 
 
 @variants
