@@ -29,7 +29,7 @@ from sb3_maxent.s2ac import SteinSampler, Target
 COLUMNS = ["task", "setting", "seed", "kl", "worst_factor", "shares", "estimated", "actions", "optimum", "step_ratio", "std"]
 N_STATES, N_ACTIONS = 64, 20_000
 PLAIN = {"precondition": False, "max_step_ratio": None, "svgd_step_size": 0.1}
-# name: parameters of the sampler; likelihood_ratio and learned are the trainer's
+# name: parameters of the sampler, beside the closed form; likelihood_ratio and learned are the trainer's
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "no likelihood-ratio term": {"likelihood_ratio": False},
@@ -44,14 +44,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "1 step": {"n_svgd_steps": 1},
     "10 steps": {"n_svgd_steps": 10},
     "5 particles": {"n_particles": 5},
-    "6 particles": {"n_particles": 6},
     "20 particles": {"n_particles": 20},
     "64 particles": {"n_particles": 64},
     "64 particles, 10 steps": {"n_particles": 64, "n_svgd_steps": 10},
     "bandwidth: mean": {"kernel_bandwidth": "mean"},
     "bandwidth 0.1": {"kernel_bandwidth": 0.1},
     "bandwidth 1": {"kernel_bandwidth": 1.0},
-    "entropy: closed form": {"entropy_estimator": "closed_form"},
+    "entropy: secants": {"entropy_estimator": "secant"},
+    "entropy: secants, 6 particles": {"entropy_estimator": "secant", "n_particles": 6},
     "entropy: Hutchinson": {"entropy_estimator": "hutchinson"},
     "entropy: exact": {"entropy_estimator": "exact"},
     "second order": {"second_order": True},
@@ -73,7 +73,7 @@ def train(task: str, setting: str, seed: int, steps: int) -> dict[str, Any]:
 
     :return: a row of the CSV
     """
-    parameters = dict(SETTINGS[setting])
+    parameters = {"entropy_estimator": "closed_form", **SETTINGS[setting]}
     likelihood_ratio, learned = parameters.pop("likelihood_ratio", True), parameters.pop("learned", True)
     env_kwargs = BANDITS[task]
     env: Any = gym.make("MixtureBandit-v0", **env_kwargs).unwrapped
