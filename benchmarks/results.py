@@ -710,6 +710,17 @@ def s2ac_sampler() -> Table:
 
 
 @table
+def s2ac_variants() -> Table:
+    names = {"ten": "10 particles", "tenfirst": "10, first critic", "six": "6 particles", "sixfirst": "6, first critic"}
+    lines = []
+    for label, name in names.items():
+        found = [measures("s2ac_variants", task, ("s2ac", label)) for task in MODES]
+        cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
+        lines.append([name, *itertools.chain(*cells)])
+    return ["particles", *(f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor"))], lines
+
+
+@table
 def s2ac_trained_entropy() -> Table:
     labels = [("HalfCheetah-v5", "s2ac", "seed 2"), ("HalfCheetah-v5", "s2ac", "target entropy -4.3, seed 0")]
     labels += [("HalfCheetah-v5", "s2ac", "secants, seed 100")]
