@@ -192,6 +192,18 @@ def s2ac_speed() -> Table:
 
 
 @table
+def s2ac_one_run_speed() -> Table:
+    lines = []
+    for name in ("S2AC", "S2AC, first critic", "S2AC, 6 particles"):
+        ratios = []
+        for size, of in itertools.product(("small", "usual"), (name, f"{name}, compiled")):
+            time, base = (times_of("s2ac_speed", each, size=size) for each in (of, BASELINE))
+            ratios.append(f"{np.median(time / base):.2f}")
+        lines.append([name, *ratios])
+    return ["algorithm", "small, eager", "small, compiled", "usual, eager", "usual, compiled"], lines
+
+
+@table
 def s2ac_acting() -> Table:
     names = [BASELINE, "S2AC", "S2AC, amortized", "S2AC, general path"]
     actions = [f"{name}: predict(deterministic={deterministic})" for name in names for deterministic in (True, False)]

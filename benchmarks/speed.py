@@ -97,6 +97,8 @@ ALGORITHMS = {
         "sb3_maxent", "SoftQLearning", BOX, n_value_particles=16, n_kernel_particles=16, policy_kwargs={"n_critics": 1}
     ),
     "S2AC": make("sb3_maxent", "S2AC", BOX),
+    "S2AC, 6 particles": make("sb3_maxent", "S2AC", BOX, n_particles=6),
+    "S2AC, first critic": make("sb3_maxent", "S2AC", BOX, scores_from="first"),
     "S2AC, fixed start": make("sb3_maxent", "S2AC", BOX, learned_start=False),
     "S2AC, amortized": make("sb3_maxent", "S2AC", BOX, amortized=True),
     "S2AC, without our additions": make("sb3_maxent", "S2AC", BOX, **PLAIN),
