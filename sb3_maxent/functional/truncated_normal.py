@@ -4,6 +4,19 @@ import math
 
 import torch as th
 
+from sb3_maxent.functional.tracing import is_exporting
+
+
+@th.library.custom_op("sb3_maxent::erfinv", mutates_args=())
+def _erfinv(values: th.Tensor) -> th.Tensor:
+    """``erfinv`` that a compiled graph computes once: fused, it would be computed anew wherever the noise is read."""
+    return th.erfinv(values)
+
+
+@_erfinv.register_fake
+def _(values: th.Tensor) -> th.Tensor:
+    return th.empty_like(values)
+
 
 def truncated_normal_icdf(probabilities: th.Tensor, bound: float = math.inf) -> th.Tensor:
     """
@@ -17,8 +30,9 @@ def truncated_normal_icdf(probabilities: th.Tensor, bound: float = math.inf) -> 
     mass = math.erf(bound / math.sqrt(2))
     # Rounding must not lead to the ends, which are infinitely far without a bound
     inside = 1 - th.finfo(probabilities.dtype).eps
-    values = math.sqrt(2) * th.erfinv(((2 * probabilities - 1) * mass).clamp(-inside, inside))
-    return values.clamp(-bound, bound)
+    arguments = ((2 * probabilities - 1) * mass).clamp(-inside, inside)
+    erfinv = _erfinv if th.compiler.is_compiling() and not is_exporting() else th.erfinv
+    return (math.sqrt(2) * erfinv(arguments)).clamp(-bound, bound)
 
 
 def truncated_normal_log_prob(values: th.Tensor, bound: float = math.inf) -> th.Tensor:
