@@ -62,9 +62,8 @@ def test_secant_trace_weighs_directions_by_what_is_left_of_them():
     kernel = th.ones(1, 1000, 1000, dtype=th.float64)
     for z, power in ((start, 1), (x, 2)):
         expected = 3 * (curvatures * widths**power).sum() / (widths**power).sum()
-        assert float(secant_trace(x, x * curvatures, z, kernel).mean()) == pytest.approx(
-            float(expected), rel=0.1
-        )  # a mean of ratios
+        mean_of_ratios = float(secant_trace(x, x * curvatures, z, kernel).mean())
+        assert mean_of_ratios == pytest.approx(float(expected), rel=0.1)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 1e6])
@@ -137,14 +136,19 @@ def error(name, dim, n_states=1500, **kwargs):
     return value - nearest_neighbour_entropy(u.double(), 1500)[0]
 
 
-@pytest.mark.parametrize("dim", [1, 2, 4, 8, pytest.param(12, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in FITTED else ()) for n in s2ac_entropy.ENERGIES]
-)
+MISSED = ("correlated, widths 0.15 to 0.6", 12)
+
+
+def energy_case(name, dim):
+    marks = [pytest.mark.slow] if dim == 12 or name in FITTED else []
+    if (name, dim) == MISSED:
+        marks.append(pytest.mark.xfail(strict=True, reason="misses the bar, see docs/results/s2ac.md"))
+    return pytest.param(name, dim, marks=marks)
+
+
+@pytest.mark.parametrize(("name", "dim"), [energy_case(name, dim) for name in s2ac_entropy.ENERGIES for dim in BARS])
 def test_entropy_is_that_of_the_particles(name, dim):
     """With the defaults."""
-    if (name, dim) == ("correlated, widths 0.15 to 0.6", 12):
-        pytest.skip("0.9 too high: docs/results/s2ac.md")
     assert abs(error(name, dim)) < BARS[dim]
 
 

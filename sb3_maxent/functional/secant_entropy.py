@@ -76,6 +76,8 @@ def pair_correlation_trace(
     :return: (B, N)
     """
     _, n_particles, dim = particles.shape
+    if not steps:  # particles are independent where they start
+        return particles.new_zeros(particles.shape[:2])
     slope = th.zeros_like(distances)  # d log g / d D
     for size, earlier in steps:
         kernel = rbf_kernel(distances, earlier)
