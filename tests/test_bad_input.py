@@ -171,6 +171,7 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("amortized", 1.5),
         ("behavior_policy", "greedy"),
         ("scores_from", "second"),
+        ("scores_precision", "float16"),
     ],
     "SACNF": [
         ("target_entropy", 1.4),  # 2 log 2 = 1.3863
@@ -272,6 +273,7 @@ def test_a_mixture_has_particles_of_both_kinds():
     [
         ("n_svgd_steps", 0, {"n_svgd_steps": 0, "learned_start": False}),  # the start would be the policy
         ("second_order", True, {"second_order": True, "learned_start": False}),
+        ("scores_precision", "bfloat16", {"second_order": True, "scores_precision": "bfloat16"}),
         ("out_of_bounds", "clip", {"out_of_bounds": "clip", "truncation": None}),
         ("share_features_extractor", True, {"learned_start": False, "policy_kwargs": {"share_features_extractor": True}}),
         ("n_critics", 0, {"policy_kwargs": {"n_critics": 0}}),

@@ -20,6 +20,7 @@ from toys import BatchNormExtractor, make_model
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
 from sb3_maxent.common import compiled_step, matmul
 from sb3_maxent.common.compiled_step import EAGER, ONE_GRAPH, SEVERAL_GRAPHS
+from sb3_maxent.s2ac import policies as s2ac_policies
 
 BOX, DISCRETE, MULTI_DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3), spaces.MultiDiscrete([3, 2])
 IMAGE: dict[str, Any] = {
@@ -122,6 +123,7 @@ SLOW = [
     (SoftQLearning, BOX, {"policy_kwargs": {"noise_dim": 3, "activation_fn": th.nn.Tanh}}),
     (S2AC, BOX, {}),
     (S2AC, BOX, {"learned_start": False}),
+    (S2AC, BOX, {"scores_from": "first", "scores_precision": "bfloat16"}),
     (S2AC, BOX, {"amortized": True, "policy_kwargs": {"activation_fn": th.nn.Tanh}}),
     (S2AC, BOX, {"entropy_estimator": "hutchinson"}),
     (S2AC, BOX, {"entropy_estimator": "exact", "second_order": True}),
@@ -221,7 +223,10 @@ def test_guard_against_nan(tmp_path):
     assert model._n_updates > before
 
 
-def resume(kind, folder, n=60):
+ALGORITHMS = {"DiscreteSAC": (DiscreteSAC, spaces.Discrete(3)), "S2AC": (S2AC, BOX)}
+
+
+def resume(kind, folder, name, n=60):
     """``straight`` learns 2n, ``first`` n, ``second`` goes on from there, all of them compiled."""
     kwargs: dict[str, Any] = {
         "ent_coef": "auto_0.3",
@@ -230,31 +235,92 @@ def resume(kind, folder, n=60):
         "policy_kwargs": {"net_arch": [16]},
         "seed": 7,
     }
-    env = make_vec_env(Clockwork, n_envs=1, env_kwargs={"action_space": spaces.Discrete(3)})
+    algorithm, action_space = ALGORITHMS[name]
+    env = make_vec_env(Clockwork, n_envs=1, env_kwargs={"action_space": action_space})
     if kind == "second":
-        model = DiscreteSAC.load(folder / "first", env=env)
+        model = algorithm.load(folder / "first", env=env)
         model.load_replay_buffer(folder / "buffer")
         model.learn(n, reset_num_timesteps=False)
     else:
-        model = DiscreteSAC("MlpPolicy", env, compile=True, **kwargs).learn(2 * n if kind == "straight" else n)
+        model = algorithm("MlpPolicy", env, compile=True, **kwargs).learn(2 * n if kind == "straight" else n)
         model.save_replay_buffer(folder / "buffer")
     assert model._take_step.mode == ONE_GRAPH
     model.save(folder / kind)
 
 
 @pytest.mark.slow
-def test_resume_in_a_new_process(tmp_path):
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_resume_in_a_new_process(name, tmp_path):
     """Bit for bit between compiled runs."""
-    resume("straight", tmp_path)
-    resume("first", tmp_path)
-    code = f"from test_compiled_step import *; resume('second', Path({str(tmp_path)!r}))"
+    algorithm = ALGORITHMS[name][0]
+    resume("straight", tmp_path, name)
+    resume("first", tmp_path, name)
+    code = f"from test_compiled_step import *; resume('second', Path({str(tmp_path)!r}), {name!r})"
     subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
     )
-    straight, second = (DiscreteSAC.load(tmp_path / kind) for kind in ("straight", "second"))
+    straight, second = (algorithm.load(tmp_path / kind) for kind in ("straight", "second"))
     assert straight.compile and second._n_updates == straight._n_updates > 0
     assert_equal_models(second, straight)
-    assert not DiscreteSAC.load(tmp_path / "straight", compile=False).compile
+    assert not algorithm.load(tmp_path / "straight", compile=False).compile
+
+
+def count_compiled(monkeypatch):
+    calls, act_compiled = [], s2ac_policies.act_compiled
+
+    def counted(policy, observation, deterministic):
+        calls.append(deterministic)
+        return act_compiled(policy, observation, deterministic)
+
+    monkeypatch.setattr(s2ac_policies, "act_compiled", counted)
+    return calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"behavior_policy": "softmax"}, {"policy_kwargs": {"activation_fn": th.nn.Tanh}}], ids=str
+)
+def test_compiled_acting(kwargs, monkeypatch):
+    """From the first gradient step on, for as many states as there are environments; the actions are eager acting's."""
+    calls = count_compiled(monkeypatch)
+    eager, compiled = two_models(S2AC, BOX, n_envs=2, **kwargs)
+    observations = np.random.default_rng(0).uniform(-1, 1, (2, *eager.observation_space.shape)).astype(np.float32)
+    compiled.predict(observations)
+    assert not calls
+    train(compiled)
+    eager.set_parameters(compiled.get_parameters())
+    eager.temperature.tell(eager.policy)
+    for deterministic in (True, False):
+        actions = []
+        for model in (eager, compiled):
+            th.manual_seed(0)
+            actions.append(model.predict(observations, deterministic=deterministic)[0])
+        np.testing.assert_allclose(*actions, atol=1e-4)
+    assert calls == [True, False] and compiled.policy.acting_compiles
+    compiled.predict(observations[0])
+    with th.inference_mode():
+        compiled.predict(observations)
+    assert len(calls) == 2
+
+
+def test_acting_that_does_not_compile(monkeypatch):
+    """It is tried once."""
+    calls, policy = count_compiled(monkeypatch), make_model(S2AC, BOX).policy
+    policy.compiled_for = 1
+    monkeypatch.setattr(compiled_step, "_compiled_acting", lambda device: raise_unsupported)
+    observation, actions = policy.observation_space.sample(), []
+    for _ in range(2):
+        th.manual_seed(0)
+        actions.append(policy.predict(observation)[0])
+    policy.compiled_for = 0
+    th.manual_seed(0)
+    actions.append(policy.predict(observation)[0])
+    assert len(calls) == 1 and not policy.acting_compiles
+    assert all((action == actions[0]).all() for action in actions)
+
+
+def raise_unsupported(*_):
+    raise th._dynamo.exc.InternalTorchDynamoError("of no use")
 
 
 # ---------------------------------------------------------------------- where it can't be done

@@ -19,6 +19,7 @@ from toys import soft_value, step_on
 
 from sb3_maxent import S2AC, reference
 from sb3_maxent.common.gradient_step import OptimizerUpdate
+from sb3_maxent.common.particles import ParticleCritic
 from sb3_maxent.s2ac import S2ACPolicy, SteinSampler
 
 make_model = functools.partial(toys.make_model, S2AC)
@@ -296,6 +297,32 @@ def test_which_critic_the_particles_follow(scores_from):
     th.testing.assert_close(particles(), before, rtol=1e-4, atol=1e-5)
     model.policy.scores_from = "min"
     assert (particles() - before).abs().max() > 0.01
+
+
+def test_scores_in_bfloat16(monkeypatch):
+    """In gradient steps, and not for acting. Critics' losses and targets stay in float32."""
+    asked, q_gradient = [], ParticleCritic.q_gradient
+
+    def recorded(self, features, actions, of="min", precision="float32"):
+        asked.append(precision)
+        return q_gradient(self, features, actions, of, precision)
+
+    monkeypatch.setattr(ParticleCritic, "q_gradient", recorded)
+    model = different_model(scores_precision="bfloat16")
+    entropies = []
+    for precision in ("bfloat16", "float32"):
+        model.scores_precision, step = precision, step_on(draw_observations(64), 0.5)
+        asked.clear()
+        th.manual_seed(0)
+        with th.no_grad():
+            target = model._td_target(step)
+        assert target.dtype == th.float32 and set(asked) == {precision}
+        entropies.append(step.memory["entropy"].mean())
+    assert 1e-6 < abs(entropies[0] - entropies[1]) < 0.05
+    model.scores_precision = "bfloat16"
+    asked.clear()
+    model.predict(model.observation_space.sample())
+    assert set(asked) == {"float32"}
 
 
 @variants

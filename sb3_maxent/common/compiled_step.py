@@ -1,4 +1,4 @@
-"""The gradient step as one compiled graph (``compile=True``), and what happens where that can't be done."""
+"""The gradient step as one compiled graph (``compile=True``), costly acting as another, and what happens without them."""
 
 import functools
 import logging
@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch.optim.adam import adam
 
 from sb3_maxent.common.gradient_step import (
@@ -137,6 +138,34 @@ def _compiled(mode: str, device_type: str) -> Callable[..., StepResult]:
     code = gradient_step.__code__.replace(co_name=f"{gradient_step.__name__} as {mode}")
     step = FunctionType(code, gradient_step.__globals__)
     return th.compile(step, fullgraph=mode == ONE_GRAPH, dynamic=False, options=_options(device_type))
+
+
+@functools.cache
+def _compiled_acting(device_type: str) -> Callable[..., th.Tensor]:
+    """Compiled acting of all policies."""
+    return th.compile(_act, fullgraph=True, dynamic=False, options=_options(device_type))
+
+
+def _act(policy: Any, observation: PyTorchObs, deterministic: bool) -> th.Tensor:
+    return policy.act(observation, deterministic)
+
+
+def act_compiled(policy: Any, observation: PyTorchObs, deterministic: bool) -> th.Tensor:
+    """
+    Act by a compiled graph, and eagerly from the first time on that this can't be done.
+
+    :param policy: with ``act(observation, deterministic)``; its ``acting_compiles`` becomes False where that fails
+    :param observation: batch of observations
+    :param deterministic: as in ``predict()``
+    :return: actions
+    """
+    settings = _dynamo_settings(trace_autograd_ops=True, recompile_limit=MAX_GRAPHS)
+    try:
+        with settings, _quiet(logging.getLogger("torch._inductor.ir")):
+            return _compiled_acting(policy.device.type)(policy, observation, deterministic)
+    except COMPILER_ERRORS:
+        policy.acting_compiles = False
+        return policy.act(observation, deterministic)
 
 
 def _options(device_type: str) -> dict[str, Any]:

@@ -247,7 +247,12 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
                 batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
                 results.append(take_step(batch, self._n_updates % self.target_update_interval == 0))
                 self._n_updates += 1
+        self._compile_acting()
         self._log_metrics(results)
+
+    def _compile_acting(self) -> None:
+        """From the first gradient step on; a loaded model that trains on acts in the same way from its first step on."""
+        self.policy.compiled_for = self.n_envs if self.compile and self._n_updates > 0 else 0
 
     def _optimizers(self) -> Optimizers:
         """The optimizers of the critics, of the actor and of the temperature."""
@@ -319,6 +324,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if reset_num_timesteps or self._last_obs is None:  # the environments will be reset
             self._end_last_episodes()
         self.policy.forget_modules()
+        self._compile_acting()
         self._finite_guard = FiniteGuard(self)  # the parameters may have been set since the last learn()
         self._finite_guard.remember_statistics()
         result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)

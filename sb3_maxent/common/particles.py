@@ -14,6 +14,10 @@ from sb3_maxent.functional.tracing import is_exporting
 
 # Which of the critics judges: the smallest value, the first one, or the mean
 CriticChoice = Literal["min", "first", "mean"]
+# What the products of the networks are done in
+Precision = Literal["float32", "bfloat16"]
+# As many cost less in one product than the calls that choose among them
+FEW_ROWS = 64
 # Derivatives of activations, each from the layer, its input and its output, for graphs that can't hold autograd
 DERIVATIVES: dict[type[nn.Module], Callable[[Any, th.Tensor, th.Tensor], th.Tensor]] = {
     nn.ReLU: lambda layer, x, y: (x > 0).to(x.dtype),
@@ -52,8 +56,9 @@ def _first_layer(linear: nn.Module, features: th.Tensor, particles: th.Tensor) -
     if not is_exporting() and len(features) == 1:  # nothing to share between states: fewer calls, which is what acting costs
         return F.linear(th.cat([features.expand(particles.shape[1], -1), particles[0]], dim=1), linear.weight, linear.bias)
     of_features, of_particles = linear.weight.split([features.shape[1], dim], dim=1)
-    shares = F.linear(features, of_features, linear.bias).unsqueeze(1).expand(-1, particles.shape[1], -1)
-    return shares.contiguous().flatten(0, 1).addmm_(particles.flatten(0, 1), of_particles.t())
+    shares = F.linear(features, of_features, linear.bias).unsqueeze(1)
+    # In place, and not as a product that is added to the shares: that would copy them for each particle first
+    return F.linear(particles, of_particles).add_(shares).flatten(0, 1)
 
 
 def _is_relu_net(net: nn.Module) -> bool:
@@ -95,16 +100,21 @@ class ParticleCritic(BoxCritic):
         means = [self._smallest(q_nets, features, actions) for q_nets in self._groups(of)]
         return means[0] if len(means) == 1 else th.stack(means).mean(dim=0)
 
-    def q_gradient(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> th.Tensor:
+    def q_gradient(
+        self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min", precision: Precision = "float32"
+    ) -> th.Tensor:
         """
         Gradient of :meth:`q_particles` with respect to the actions.
 
         :param features: (B, F) of :meth:`particle_features`
         :param actions: (B, N, d) actions in [-1, 1]
         :param of: as in :meth:`q_particles`
+        :param precision: what the networks compute in; with ``"bfloat16"`` the gradient has three digits, and which critic is
+            the smallest is known to three digits of Q
         :return: (B, N, d) without gradient
         """
-        return self.q_and_gradient(features, actions, of)[1]
+        with th.autocast(actions.device.type, th.bfloat16, enabled=precision == "bfloat16"):
+            return self.q_and_gradient(features, actions, of)[1].to(actions.dtype)
 
     def q_and_gradient(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> tuple[th.Tensor, th.Tensor]:
         """
@@ -151,7 +161,7 @@ class ParticleCritic(BoxCritic):
     def _relu_q_and_gradient(
         q_nets: list[nn.Sequential], features: th.Tensor, actions: th.Tensor
     ) -> tuple[th.Tensor, th.Tensor]:
-        """The same for networks of linear layers and ReLUs, going back through the smaller critic of each particle only."""
+        """The same for networks of linear layers and ReLUs, without autograd."""
         values, activations = [], []
         stacks = [[layer for layer in q_net.children() if isinstance(layer, nn.Linear)] for q_net in q_nets]
         for first, *linears in stacks:
@@ -161,17 +171,25 @@ class ParticleCritic(BoxCritic):
             values.append(hidden.pop())
             activations.append(hidden)
         smallest_values, smallest = th.cat(values, dim=1).min(dim=1)
-        gradient = actions.new_empty(len(smallest), actions.shape[2])
+        # Each row goes back through its own critic only: but not where a product costs no more than a choice, nor in bfloat16,
+        # whose products by oneDNN need another kernel for each number of rows
+        all_rows = len(stacks) == 1 or len(smallest) <= FEW_ROWS or th.is_autocast_enabled(actions.device.type)
+        gradient = actions.new_zeros(len(smallest), actions.shape[2])
         for index, ((first, *linears), hidden) in enumerate(zip(stacks, activations, strict=True)):
-            rows = (smallest == index).nonzero().squeeze(1)
+            chosen = smallest == index
+            rows = None if all_rows else chosen.nonzero().squeeze(1)
             backward = None  # above the last layer it would be 1: no product there
             for linear, active in zip(reversed(linears), reversed(hidden), strict=True):
-                mask = active.index_select(0, rows).sign_()  # of ReLU's output: 1 where it is active, else 0
+                mask = (active if rows is None else active.index_select(0, rows)).sign_()  # of ReLU's output: 1 or 0
                 backward = mask.mul_(linear.weight if backward is None else backward @ linear.weight)
             if backward is None:
-                backward = actions.new_ones(len(rows), 1)
+                backward = actions.new_ones(len(smallest) if rows is None else len(rows), 1)
             # Few columns: products with the transposed weights, in one piece, are three times as fast
-            gradient[rows] = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous())
+            own = F.linear(backward, first.weight[:, features.shape[1] :].t().contiguous()).to(gradient.dtype)
+            if rows is None:
+                gradient = th.where(chosen.unsqueeze(1), own, gradient)
+            else:
+                gradient[rows] = own
         return smallest_values.view(actions.shape[:2]), gradient.view_as(actions)
 
     @staticmethod

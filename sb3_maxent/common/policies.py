@@ -138,6 +138,8 @@ class MaxEntPolicy(BasePolicy):
             "n_critics": n_critics,
             "share_features_extractor": share_features_extractor,
         }
+        # For how many states at once acting is compiled, where it is worth that; 0 for none. The algorithm says it
+        self.compiled_for, self.acting_compiles = 0, True
         self._switched: list[nn.Module] | None = None
         self._build(lr_schedule)
         if self.acts_by_ent_coef:

@@ -11,7 +11,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_maxent.common.checks import check_choice, check_number
-from sb3_maxent.common.particles import CriticChoice, ParticleCritic, n_states_of
+from sb3_maxent.common.compiled_step import act_compiled
+from sb3_maxent.common.particles import CriticChoice, ParticleCritic, Precision, n_states_of
 from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
 from sb3_maxent.common.sampling_network import SamplingNetwork
 from sb3_maxent.s2ac.sampler import Particles, Path, SteinSampler, Target
@@ -201,16 +202,18 @@ class S2ACPolicy(MaxEntPolicy):
         ent_coef: th.Tensor,
         noise: th.Tensor,
         with_density: bool = True,
+        precision: Precision = "float32",
     ) -> Path:
         """
         How particles move from a start; see :meth:`particles` for the other parameters.
 
         :param start: mean and logarithm of the standard deviation, of :meth:`start`
+        :param precision: what scores without a graph are computed in
         :return: the path, for :meth:`SteinSampler.along <sb3_maxent.s2ac.sampler.SteinSampler.along>`
         """
         target = Target(
             q_values=lambda actions: self.critic.q_particles(critic_features, actions, self.scores_from),
-            q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions, self.scores_from),
+            q_gradient=lambda actions: self.critic.q_gradient(critic_features, actions, self.scores_from, precision),
             ent_coef=ent_coef,
         )
         return self.sampler.path(*start, noise, target, with_density, 0.0 if self.learned_start else REACH)
@@ -225,6 +228,12 @@ class S2ACPolicy(MaxEntPolicy):
         return self.actor.extract_features(observation, self.actor.features_extractor)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        compiles = self.acting_compiles and not self.amortized and not th.is_inference_mode_enabled()
+        if compiles and n_states_of(observation) == self.compiled_for:
+            return act_compiled(self, observation, deterministic)
+        return self.act(observation, deterministic)
+
+    def act(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """
         One particle for each row: with ``deterministic`` the one with the highest Q where it ends, from the same start in
         each call; otherwise a random one, or one by its Q. With ``amortized`` the network's samples take the particles' place.
@@ -255,7 +264,7 @@ class S2ACPolicy(MaxEntPolicy):
         if deterministic:
             chosen = q_values.argmax(dim=1)
         else:
-            chosen = th.distributions.Categorical(logits=q_values / self.ent_coef.clamp(min=1e-6)).sample()
+            chosen = th.multinomial((q_values / self.ent_coef.clamp(min=1e-6)).softmax(dim=1), 1).squeeze(1)
         return actions[th.arange(n_states, device=actions.device), chosen]
 
 

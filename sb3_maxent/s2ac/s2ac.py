@@ -1,7 +1,7 @@
 """Stein soft actor-critic."""
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch as th
@@ -17,7 +17,7 @@ from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.observations import choose_observations
-from sb3_maxent.common.particles import CriticChoice, ParticleCritic
+from sb3_maxent.common.particles import CriticChoice, ParticleCritic, Precision
 from sb3_maxent.functional.kernels import BandwidthRule
 from sb3_maxent.s2ac.policies import BehaviorPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
 from sb3_maxent.s2ac.sampler import EntropyEstimator, OutOfBounds, Particles
@@ -110,6 +110,8 @@ class S2AC(MaxEntAlgorithm):
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
     :param scores_from: which of the critics the particles follow: the smallest in each place (``"min"``), the first one alone
         (``"first"``, which costs half), or their mean (``"mean"``). What the actor learns is always the smallest.
+    :param scores_precision: what the scores of a gradient step are computed in: ``"float32"`` or ``"bfloat16"``, several times
+        as fast on processors that multiply bfloat16 matrices in hardware, and slower on others. All else is in float32.
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
@@ -173,6 +175,7 @@ class S2AC(MaxEntAlgorithm):
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
         scores_from: CriticChoice = "min",
+        scores_precision: Precision = "float32",
         compile: bool = False,
         matmul: Matmul | None = None,
         stats_window_size: int = 100,
@@ -229,6 +232,7 @@ class S2AC(MaxEntAlgorithm):
         self.amortized = amortized
         self.behavior_policy = behavior_policy
         self.scores_from = scores_from
+        self.scores_precision: Precision = scores_precision
         self._warned = False
 
         if _init_setup_model:
@@ -241,6 +245,11 @@ class S2AC(MaxEntAlgorithm):
         if not self.learned_start and self.second_order:
             raise ValueError("`second_order` must be False, not True, for `learned_start=False`: the start learns nothing")
         check_choice("likelihood_ratio", self.likelihood_ratio, (False, True))
+        check_choice("scores_precision", self.scores_precision, get_args(Precision))
+        if self.second_order and self.scores_precision != "float32":
+            raise ValueError(
+                "`scores_precision` must be 'float32', not 'bfloat16', for `second_order=True`, which needs a graph"
+            )
 
     def _policy_parameters(self) -> dict[str, Any]:
         return {
@@ -263,7 +272,8 @@ class S2AC(MaxEntAlgorithm):
         observations = choose_observations(batch.dones > 0, batch.observations, batch.next_observations)
         critic_features = self.critic.particle_features(observations)
         start = self.policy.start(self.policy.actor_features(observations))
-        path = self.policy.path(critic_features, start, step.ent_coef, self.policy.draw_noise(len(critic_features)))
+        noise = self.policy.draw_noise(len(critic_features))
+        path = self.policy.path(critic_features, start, step.ent_coef, noise, precision=self.scores_precision)
         particles = self.policy.sampler.along(path, *start)
         step.metrics.update({f"svgd_{name}": value for name, value in particles.diagnostics.items()})
         entropy = self._entropy(particles)
@@ -285,7 +295,8 @@ class S2AC(MaxEntAlgorithm):
         critic_features = self.critic.particle_features(observations)
         start = self.policy.start(actor_features if self.learned_start else None)
         if self.learned_start and not self.policy.sampler.keeps_path:
-            path = self.policy.path(critic_features, start, ent_coef, path.noise)  # the same, with its gradient
+            # The same path, with its gradient
+            path = self.policy.path(critic_features, start, ent_coef, path.noise, precision=self.scores_precision)
         particles = self.policy.sampler.along(path, *start)
         entropy, loss = self._entropy(particles), actor_features.new_zeros(())
         if self.learned_start:
