@@ -101,6 +101,8 @@ ALGORITHMS = {
     "S2AC, first critic": make("sb3_maxent", "S2AC", BOX, scores_from="first"),
     "S2AC, fixed start": make("sb3_maxent", "S2AC", BOX, learned_start=False),
     "S2AC, amortized": make("sb3_maxent", "S2AC", BOX, amortized=True),
+    "S2AC, amortized, particles for 16 states": make("sb3_maxent", "S2AC", BOX, amortized=True, particle_batch_size=16),
+    "S2AC, amortized, particles for 32 states": make("sb3_maxent", "S2AC", BOX, amortized=True, particle_batch_size=32),
     "S2AC, without our additions": make("sb3_maxent", "S2AC", BOX, **PLAIN),
     "S2AC, general path": make("sb3_maxent", "S2AC", BOX, policy_kwargs={"activation_fn": AnyActivation}),
     "S2AC, Hutchinson": make("sb3_maxent", "S2AC", BOX, entropy_estimator="hutchinson"),

@@ -274,6 +274,8 @@ def test_a_mixture_has_particles_of_both_kinds():
         ("n_svgd_steps", 0, {"n_svgd_steps": 0, "learned_start": False}),  # the start would be the policy
         ("second_order", True, {"second_order": True, "learned_start": False}),
         ("scores_precision", "bfloat16", {"second_order": True, "scores_precision": "bfloat16"}),
+        ("particle_batch_size", 8, {"particle_batch_size": 8}),
+        ("particle_batch_size", 65, {"particle_batch_size": 65, "batch_size": 64, "amortized": True}),
         ("out_of_bounds", "clip", {"out_of_bounds": "clip", "truncation": None}),
         ("share_features_extractor", True, {"learned_start": False, "policy_kwargs": {"share_features_extractor": True}}),
         ("n_critics", 0, {"policy_kwargs": {"n_critics": 0}}),

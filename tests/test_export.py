@@ -38,6 +38,7 @@ CASES = {
     "s2ac": (S2AC, BOX, {}),
     "s2ac-fixed": (S2AC, BOX, {"learned_start": False}),
     "s2ac-amortized": (S2AC, BOX, {"amortized": True}),
+    "s2ac-few": (S2AC, BOX, {"amortized": True, "particle_batch_size": 4}),
     "s2ac-tanh": (S2AC, BOX, {"policy_kwargs": {"activation_fn": th.nn.Tanh, "n_critics": 1}}),
     "s2ac-clip": (S2AC, BOX, {"precondition": False, "out_of_bounds": "clip", "n_svgd_steps": 1}),
     "s2ac-dict": (S2AC, BOX, {**DICTIONARY, "n_svgd_steps": 1}),

@@ -422,6 +422,78 @@ def test_amortized_network_acts_by_the_noise_it_learned_from():
     assert np.abs(noise).max() <= 0.5 + 1e-3
 
 
+def few_particles(**kwargs):
+    return different_model(amortized=True, particle_batch_size=3, batch_size=8, **kwargs)
+
+
+def samples_of(model, observations, noise):
+    """(B, N, 2) actions of the amortized network, through its layers."""
+    network = model.actor.sampling_network
+    inputs = th.cat([observations.unsqueeze(1).expand(-1, noise.shape[1], -1), noise], dim=2)
+    return th.tanh(network.net(inputs) + noise @ network.linear_path.weight.T)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"learned_start": False}], ids=str)
+def test_targets_with_few_particles(kwargs):
+    """The network's sample for each next state, and the entropy that it expects there."""
+    model, step, alpha = few_particles(**kwargs), step_on(draw_observations(8), 0.4), 0.4
+    th.manual_seed(0)
+    with th.no_grad():
+        target = model._td_target(step)
+    assert step.memory["entropy"].shape == (3, 1) and step.memory["path"].x.shape == (3, 4, 2)
+    th.manual_seed(0)
+    model.policy.draw_noise(3)  # of the particles
+    noise, observations = model.policy.draw_noise(8)[:, :1], step.batch.next_observations
+    with th.no_grad():
+        actions = samples_of(model, observations, noise)
+        entropies = model.actor.summary_network(observations)[:, :1]
+        q_values = [q_of(model.critic_target, *pair) for pair in zip(observations, actions, strict=True)]
+        values = th.stack(q_values) + alpha * entropies
+    th.testing.assert_close(target, step.soft_td_target(values))
+    assert entropies.std() > 0.01
+
+
+def test_loss_with_few_particles():
+    """That of the states which have particles, and what the summary learns from them."""
+    model, observations = few_particles(), draw_observations(8)
+    th.manual_seed(0)
+    loss, entropy = actor_loss(model, observations, 0.4)
+    model.particle_batch_size = None
+    th.manual_seed(0)
+    without, same = actor_loss(model, observations[:3], 0.4)
+    th.testing.assert_close(entropy, same)
+    terms = []
+    with th.no_grad():
+        noise = model.policy.predict_noise
+        for observation, known in zip(observations[:3], entropy, strict=True):
+            expected, *logits = model.actor.summary_network(observation)
+            best = q_of(model.critic, observation, samples_of(model, observation[None], noise[None])[0]).argmax()
+            terms.append(0.5 * (expected - known) ** 2 + th.stack(logits).logsumexp(0) - logits[best])
+    th.testing.assert_close(loss - without, th.stack(terms).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_summary_learns():
+    """The entropy state by state, and which fixed noise gives the best sample: what deterministic actions then are."""
+    model = make_model(BOX, amortized=True, particle_batch_size=32, batch_size=32, ent_coef=0.5, learning_rate=3e-3)
+    enlarge(model.critic, 3)
+    observations = draw_observations(32)
+    update = OptimizerUpdate(model.actor.optimizer)
+    for _ in range(300):
+        loss, entropy = actor_loss(model, observations, 0.5)
+        update.apply(th.autograd.grad(loss, update.parameters, allow_unused=True))
+    with th.no_grad():
+        expected, logits = model.actor.summary(observations)
+        noise = model.policy.predict_noise.expand(32, -1, -1)
+        samples = samples_of(model, observations, noise)
+        q_values = th.stack([q_of(model.critic, *pair) for pair in zip(observations, samples, strict=True)])
+    assert (expected - entropy).abs().mean() < 0.5 * (entropy - entropy.mean()).abs().mean() + 0.1
+    best = q_values.argmax(dim=1)
+    assert len(best.unique()) > 1 and (logits.argmax(dim=1) == best).float().mean() > 0.8
+    actions, _ = model.predict(observations.numpy(), deterministic=True)
+    chosen = samples[th.arange(32), logits.argmax(dim=1)]
+    np.testing.assert_allclose(actions, to_env(chosen), rtol=1e-4, atol=1e-4)
+
+
 # ---------------------------------------------------------------------- acting
 
 

@@ -89,6 +89,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
             "out_of_bounds": "clip",
             "truncation": 2.0,
             "max_step_ratio": 0.3,
+            "particle_batch_size": 4,
         },
     ],
     "SACNF": [

@@ -93,3 +93,14 @@ def choose_observations(chosen: th.Tensor, these: PyTorchObs, those: PyTorchObs)
         return {key: choose_observations(chosen, value, those[key]) for key, value in these.items()}  # type: ignore[misc,index]
     assert isinstance(these, th.Tensor) and isinstance(those, th.Tensor)
     return th.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)
+
+
+def first_observations(observations: PyTorchObs, n: int) -> PyTorchObs:
+    """
+    :param observations: batch of B observations
+    :param n: how many
+    :return: the first n of them
+    """
+    if isinstance(observations, dict):
+        return {key: value[:n] for key, value in observations.items()}
+    return observations[:n]

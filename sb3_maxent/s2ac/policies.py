@@ -38,9 +38,11 @@ class S2ACActor(MaxEntActor):
     :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
     :param start_std: Standard deviation that the Gaussian has at first, ``None`` for no Gaussian
     :param amortized: Whether there is an amortized sampler
+    :param n_summarized: For how many fixed noises a network says which one gives the best sample, beside the policy's entropy;
+        0 for no such network
     """
 
-    own_parameters = ("start_std", "amortized")
+    own_parameters = ("start_std", "amortized", "n_summarized")
 
     def __init__(
         self,
@@ -53,11 +55,12 @@ class S2ACActor(MaxEntActor):
         normalize_images: bool = True,
         start_std: float | None = 0.5,
         amortized: bool = False,
+        n_summarized: int = 0,
     ):
         super().__init__(
             observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
         )
-        self.start_std, self.amortized = start_std, amortized
+        self.start_std, self.amortized, self.n_summarized = start_std, amortized, n_summarized
         action_dim = get_action_dim(action_space)
         if start_std is not None:
             self.latent = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
@@ -68,6 +71,18 @@ class S2ACActor(MaxEntActor):
             self.sampling_network = SamplingNetwork(
                 observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
             )
+        if n_summarized:
+            self.summary_network = nn.Sequential(*create_mlp(features_dim, 1 + n_summarized, net_arch, activation_fn))
+
+    def summary(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """
+        What a network says about the amortized samples of a state.
+
+        :param features: (B, F) features of the observations
+        :return: (B, 1) the policy's entropy in nats, and (B, N) logits: the highest is that of the fixed noise whose sample
+            has the highest Q
+        """
+        return self.summary_network(features).split([1, self.n_summarized], dim=1)
 
     def start(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """
@@ -94,6 +109,7 @@ class S2ACPolicy(MaxEntPolicy):
     :param amortized: Whether a network that is trained to imitate the particles acts in their place
     :param behavior_policy: Which particle acts, ``"random"`` or ``"softmax"``
     :param scores_from: Which of the critics the particles follow, ``"min"``, ``"first"`` or ``"mean"``
+    :param summarized: Whether the actor also has a network that knows the entropy of the amortized samples, and the best one
     :param sampler_kwargs: Parameters of the :class:`~sb3_maxent.s2ac.sampler.SteinSampler`
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: for parameters out of their range
@@ -117,6 +133,7 @@ class S2ACPolicy(MaxEntPolicy):
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
         scores_from: CriticChoice = "min",
+        summarized: bool = False,
         sampler_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -126,7 +143,7 @@ class S2ACPolicy(MaxEntPolicy):
         check_choice("behavior_policy", behavior_policy, get_args(BehaviorPolicy))
         self.learned_start, self.start_std, self.amortized = learned_start, start_std, amortized
         check_choice("scores_from", scores_from, get_args(CriticChoice))
-        self.scores_from = scores_from
+        self.scores_from, self.summarized = scores_from, summarized
         self.behavior_policy, self.sampler_kwargs = behavior_policy, sampler_kwargs or {}
         self.sampler = SteinSampler(**self.sampler_kwargs)
         if not learned_start:
@@ -146,14 +163,17 @@ class S2ACPolicy(MaxEntPolicy):
             return None
         actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
         start_std = self.start_std if self.learned_start else None
-        return S2ACActor(**actor_kwargs, start_std=start_std, amortized=self.amortized).to(self.device)
+        n_summarized = self.sampler.n_particles if self.summarized else 0
+        return S2ACActor(**actor_kwargs, start_std=start_std, amortized=self.amortized, n_summarized=n_summarized).to(
+            self.device
+        )
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         return ParticleCritic(**critic_kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from", "sampler_kwargs")
+        names = ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from", "summarized", "sampler_kwargs")
         return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def draw_noise(self, n_states: int) -> th.Tensor:
@@ -248,6 +268,8 @@ class S2ACPolicy(MaxEntPolicy):
         if self.amortized:
             assert self.actor is not None
             network = self.actor.sampling_network
+            if deterministic and self.summarized:
+                return self._best_known(observation)
             if noise is None:
                 noise = self.draw_noise(n_states) if by_q else self.draw_noise(n_states)[:, :1]
             actions = th.tanh(network.unsquashed(observation, noise))
@@ -266,6 +288,14 @@ class S2ACPolicy(MaxEntPolicy):
         else:
             chosen = th.multinomial((q_values / self.ent_coef.clamp(min=1e-6)).softmax(dim=1), 1).squeeze(1)
         return actions[th.arange(n_states, device=actions.device), chosen]
+
+    def _best_known(self, observation: PyTorchObs) -> th.Tensor:
+        """The sample of the noise that the summary holds for the best one, (B, d)."""
+        assert self.actor is not None
+        features = self.actor.extract_features(observation, self.actor.features_extractor)
+        best = self.actor.summary(features)[1].argmax(dim=1)
+        noise = self.predict_noise[best].unsqueeze(1)
+        return th.tanh(self.actor.sampling_network.unsquashed_of_features(features, noise)).squeeze(1)
 
 
 MlpPolicy = S2ACPolicy

@@ -10,13 +10,14 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
+from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_choice
 from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.observations import choose_observations
+from sb3_maxent.common.observations import choose_observations, first_observations
 from sb3_maxent.common.particles import CriticChoice, ParticleCritic, Precision
 from sb3_maxent.functional.kernels import BandwidthRule
 from sb3_maxent.s2ac.policies import BehaviorPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
@@ -106,6 +107,9 @@ class S2AC(MaxEntAlgorithm):
         the gradient of Q, which is 0 almost everywhere for ReLU networks); not for a fixed start
     :param amortized: whether a network is trained to imitate where the Stein gradients move the particles, and acts in their
         place, about as fast as SAC's actor; training goes on with the particles
+    :param particle_batch_size: for how many states of a batch the particles run in a gradient step, in [1, batch_size], all for
+        ``None``. With ``amortized`` only: the critics' targets then come from the network's samples and from the entropy that
+        it has learned to expect, and a deterministic action from the sample that it holds for the best.
     :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
     :param scores_from: which of the critics the particles follow: the smallest in each place (``"min"``), the first one alone
@@ -173,6 +177,7 @@ class S2AC(MaxEntAlgorithm):
         entropy_estimator: EntropyEstimator = "secant",
         second_order: bool = False,
         amortized: bool = False,
+        particle_batch_size: int | None = None,
         behavior_policy: BehaviorPolicy = "random",
         scores_from: CriticChoice = "min",
         scores_precision: Precision = "float32",
@@ -230,6 +235,7 @@ class S2AC(MaxEntAlgorithm):
         self.entropy_estimator = entropy_estimator
         self.second_order = second_order
         self.amortized = amortized
+        self.particle_batch_size = particle_batch_size
         self.behavior_policy = behavior_policy
         self.scores_from = scores_from
         self.scores_precision: Precision = scores_precision
@@ -250,10 +256,18 @@ class S2AC(MaxEntAlgorithm):
             raise ValueError(
                 "`scores_precision` must be 'float32', not 'bfloat16', for `second_order=True`, which needs a graph"
             )
+        if self.particle_batch_size is not None:
+            check_number("particle_batch_size", self.particle_batch_size, 1, self.batch_size, integer=True)
+            if not self.amortized:
+                raise ValueError(
+                    f"`particle_batch_size` must be None, not {self.particle_batch_size}, without `amortized=True`: no network "
+                    "would stand in for the particles of the other states"
+                )
 
     def _policy_parameters(self) -> dict[str, Any]:
         return {
             **{name: getattr(self, name) for name in POLICY_PARAMETERS},
+            "summarized": self.particle_batch_size is not None,
             "sampler_kwargs": {name: getattr(self, name) for name in SAMPLER_PARAMETERS},
         }
 
@@ -269,7 +283,8 @@ class S2AC(MaxEntAlgorithm):
         # One run of the sampler serves the critics' target and the actor. Where an episode has ended the target needs no
         # next value, and the critics know nothing of the next state: there the run is that of the state itself.
         batch = step.batch
-        observations = choose_observations(batch.dones > 0, batch.observations, batch.next_observations)
+        all_observations = choose_observations(batch.dones > 0, batch.observations, batch.next_observations)
+        observations = first_observations(all_observations, self.particle_batch_size or len(batch.dones))
         critic_features = self.critic.particle_features(observations)
         start = self.policy.start(self.policy.actor_features(observations))
         noise = self.policy.draw_noise(len(critic_features))
@@ -278,9 +293,20 @@ class S2AC(MaxEntAlgorithm):
         step.metrics.update({f"svgd_{name}": value for name, value in particles.diagnostics.items()})
         entropy = self._entropy(particles)
         step.memory.update(observations=observations, path=path, entropy=entropy)
+        if self.particle_batch_size is not None:
+            return step.soft_td_target(self._amortized_values(all_observations, step.ent_coef))
         target_features = self.critic_target.particle_features(observations)
         q_values = self.critic_target.q_particles(target_features, th.tanh(particles.u))
         return step.soft_td_target(q_values.mean(dim=1, keepdim=True) + step.ent_coef * entropy)
+
+    def _amortized_values(self, observations: PyTorchObs, ent_coef: th.Tensor) -> th.Tensor:
+        """Soft values (B, 1) from one sample of the network for each state, and from the entropy that it expects."""
+        assert self.actor is not None
+        features = self.actor.extract_features(observations, self.actor.features_extractor)
+        noise = self.policy.draw_noise(len(features))[:, :1]
+        actions = th.tanh(self.actor.sampling_network.unsquashed_of_features(features, noise))
+        q_values = self.critic_target.q_particles(self.critic_target.particle_features(observations), actions)
+        return q_values + ent_coef * self.actor.summary(features)[0]
 
     @staticmethod
     def _entropy(particles: Particles) -> th.Tensor:
@@ -311,7 +337,26 @@ class S2AC(MaxEntAlgorithm):
             # From the same noise to where the Stein gradients have moved the particle
             imitated = self.actor.sampling_network.unsquashed_of_features(actor_features, path.noise)
             loss = loss + 0.5 * ((imitated - particles.u.detach()) ** 2).sum(dim=2).mean()
+        if self.particle_batch_size is not None:
+            loss = loss + self._summary_loss(actor_features, critic_features, entropy.detach())
         return loss, entropy.detach()
+
+    def _summary_loss(self, actor_features: th.Tensor, critic_features: th.Tensor, entropy: th.Tensor) -> th.Tensor:
+        """
+        What the summary learns from: the particles' entropy, and which of the fixed noises gives the sample of highest Q.
+
+        :param actor_features: (B, F)
+        :param critic_features: (B, F)
+        :param entropy: (B, 1), without gradient
+        :return: the loss (scalar)
+        """
+        assert self.actor is not None
+        expected, logits = self.actor.summary(actor_features)
+        with th.no_grad():
+            noise = self.policy.predict_noise.expand(len(entropy), -1, -1)
+            samples = self.actor.sampling_network.unsquashed_of_features(actor_features, noise)
+            best = self.critic.q_particles(critic_features, th.tanh(samples)).argmax(dim=1)
+        return 0.5 * F.mse_loss(expected, entropy) + F.cross_entropy(logits, best)
 
     def _likelihood_ratio_loss(self, particles: Particles, q_values: th.Tensor, ent_coef: th.Tensor) -> th.Tensor:
         """
