@@ -13,7 +13,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from torch.nn import functional as F
 
-from sb3_maxent.common.checks import check_choice
+from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
@@ -260,8 +260,8 @@ class S2AC(MaxEntAlgorithm):
             check_number("particle_batch_size", self.particle_batch_size, 1, self.batch_size, integer=True)
             if not self.amortized:
                 raise ValueError(
-                    f"`particle_batch_size` must be None, not {self.particle_batch_size}, without `amortized=True`: no network "
-                    "would stand in for the particles of the other states"
+                    f"`particle_batch_size` must be None, not {self.particle_batch_size}, without `amortized=True`: no "
+                    "network would stand in for the particles of the other states"
                 )
 
     def _policy_parameters(self) -> dict[str, Any]:
