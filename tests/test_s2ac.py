@@ -27,13 +27,13 @@ BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([3.0, 0.5], np.floa
 TANH = {"activation_fn": th.nn.Tanh}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "fixed": {"learned_start": False, "start_std": 0.8},
+    "fixed": {"learned_start": False, "start_std": 0.8, "scores_from": "min"},
     "plain": {"precondition": False, "kernel_bandwidth": "mean", "truncation": 1.5},
     "exact": {"entropy_estimator": "exact", "out_of_bounds": "free", "policy_kwargs": TANH},
     "second": {"second_order": True, "max_step_ratio": None, "svgd_step_size": 0.03, "policy_kwargs": TANH},
     "no-steps": {"n_svgd_steps": 0},
     "pathwise": {"likelihood_ratio": False},
-    "closed": {"entropy_estimator": "closed_form"},
+    "closed": {"entropy_estimator": "closed_form", "scores_from": "min"},
     "amortized": {"amortized": True},
     "amortized-fixed": {"amortized": True, "learned_start": False, "out_of_bounds": "clip"},
 }
@@ -95,7 +95,8 @@ def loops_of(model, observation, noise, alpha):
                 hidden = weight.detach() @ hidden + bias.detach()
                 hidden = model.policy.activation_fn()(hidden) if number < len(layers) - 1 else hidden
             values.append(hidden.squeeze())
-        return th.stack(values).min()
+        stacked = th.stack(values)
+        return {"first": stacked[0], "min": stacked.min(), "mean": stacked.mean()}[model.scores_from]
 
     log_p = stein_loops.log_density(q_function, alpha)
     return stein_loops.run(model.policy.sampler, mean, log_std, noise.double(), log_p)

@@ -1,10 +1,12 @@
 """SB3's promises about saving, loading and resuming."""
 
 import io
+import json
 import os
 import random
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,26 @@ def test_models_saved_before(name, algorithm, action_space, actions, ent_coef):
     assert model.critic.optimizer.state_dict()["state"][0]["step"] == 20
     model.learn(30, reset_num_timesteps=False)
     assert model._n_updates == 50
+
+
+def test_a_parameter_that_the_file_does_not_know(tmp_path):
+    """It is what it was before it existed, unless the caller says something else."""
+    model = toys.make_model(S2AC, BOX, scores_from="mean")
+    model.save(tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "new.zip") as new, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "data":
+                data = json.loads(content)
+                del data["scores_from"]
+                content = json.dumps(data).encode()
+            old.writestr(name, content)
+    assert S2AC.load(tmp_path / "new").scores_from == "mean"
+    for kwargs, expected in (({}, "min"), ({"scores_from": "first"}, "first"), ({"ent_coef": 0.3}, "min")):
+        with open(tmp_path / "old.zip", "rb") as file:
+            for path in (tmp_path / "old", file):
+                loaded = S2AC.load(path, **kwargs)
+                assert loaded.scores_from == loaded.policy.scores_from == expected
 
 
 def test_other_ways_to_save_and_load(tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import pathlib
 import zipfile
 from collections.abc import Iterable
@@ -41,6 +42,27 @@ def fits(policy_class: type[BasePolicy], own: type[BasePolicy]) -> bool:
     return name(own) in map(name, policy_class.__mro__) or name(policy_class) in map(name, own.__mro__)
 
 
+def _entries(path: File) -> dict[str, bytes]:
+    """What is in a saved model, by name; a file object stays where it is."""
+    file = open_path(path, "r", suffix="zip")
+    start = file.tell()
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    if file is path:
+        file.seek(start)
+    else:
+        file.close()
+    return entries
+
+
+def names_in(path: File) -> set[str]:
+    """
+    :param path: path of the file, or a file object
+    :return: names of the attributes of a saved model that are not tensors
+    """
+    return set(json.loads(_entries(path)["data"]))
+
+
 def without(path: File, variables: Iterable[str], optimizer: str | None) -> File:
     """
     A saved model without some of what is saved.
@@ -50,14 +72,7 @@ def without(path: File, variables: Iterable[str], optimizer: str | None) -> File
     :param optimizer: name of an optimizer, ``None`` for none
     :return: a copy of the file in memory without them; what was given where the file has no such tensor
     """
-    file = open_path(path, "r", suffix="zip")
-    start = file.tell()
-    with zipfile.ZipFile(file) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    if file is path:
-        file.seek(start)
-    else:
-        file.close()
+    entries = _entries(path)
     saved = th.load(io.BytesIO(entries[VARIABLES]), map_location="cpu", weights_only=True) if VARIABLES in entries else {}
     kept = {name: value for name, value in saved.items() if name not in variables}
     if kept.keys() == saved.keys():

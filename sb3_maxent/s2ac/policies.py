@@ -108,7 +108,7 @@ class S2ACPolicy(MaxEntPolicy):
     :param start_std: Its standard deviation, of a learned one at first
     :param amortized: Whether a network that is trained to imitate the particles acts in their place
     :param behavior_policy: Which particle acts, ``"random"`` or ``"softmax"``
-    :param scores_from: Which of the critics the particles follow, ``"min"``, ``"first"`` or ``"mean"``
+    :param scores_from: Which of the critics the particles follow, ``"first"``, ``"min"`` or ``"mean"``
     :param summarized: Whether the actor also has a network that knows the entropy of the amortized samples, and the best one
     :param sampler_kwargs: Parameters of the :class:`~sb3_maxent.s2ac.sampler.SteinSampler`
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
@@ -132,7 +132,7 @@ class S2ACPolicy(MaxEntPolicy):
         start_std: float = 0.5,
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
-        scores_from: CriticChoice = "min",
+        scores_from: CriticChoice = "first",
         summarized: bool = False,
         sampler_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,

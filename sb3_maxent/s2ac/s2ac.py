@@ -107,13 +107,13 @@ class S2AC(MaxEntAlgorithm):
         the gradient of Q, which is 0 almost everywhere for ReLU networks); not for a fixed start
     :param amortized: whether a network is trained to imitate where the Stein gradients move the particles, and acts in their
         place, about as fast as SAC's actor; training goes on with the particles
-    :param particle_batch_size: for how many states of a batch the particles run in a gradient step, in [1, batch_size], all for
-        ``None``. With ``amortized`` only: the critics' targets then come from the network's samples and from the entropy that
-        it has learned to expect, and a deterministic action from the sample that it holds for the best.
+    :param particle_batch_size: for how many states of a batch the particles run in a gradient step, in [1, batch_size], all
+        for ``None``. With ``amortized`` only: the critics' targets then come from the network's samples and from the entropy
+        that it has learned to expect, and a deterministic action from the sample that it holds for the best.
     :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
-    :param scores_from: which of the critics the particles follow: the smallest in each place (``"min"``), the first one alone
-        (``"first"``, which costs half), or their mean (``"mean"``). What the actor learns is always the smallest.
+    :param scores_from: which of the critics the particles follow: the first one alone (``"first"``), the smallest in each
+        place (``"min"``, the authors' way), or their mean (``"mean"``). What the actor learns is always the smallest.
     :param scores_precision: what the scores of a gradient step are computed in: ``"float32"`` or ``"bfloat16"``, several times
         as fast on processors that multiply bfloat16 matrices in hardware, and slower on others. All else is in float32.
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
@@ -137,6 +137,7 @@ class S2AC(MaxEntAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    before: ClassVar[dict[str, Any]] = {"scores_from": "min"}
     policy: S2ACPolicy
     actor: S2ACActor | None  # type: ignore[assignment]
     critic: ParticleCritic
@@ -179,7 +180,7 @@ class S2AC(MaxEntAlgorithm):
         amortized: bool = False,
         particle_batch_size: int | None = None,
         behavior_policy: BehaviorPolicy = "random",
-        scores_from: CriticChoice = "min",
+        scores_from: CriticChoice = "first",
         scores_precision: Precision = "float32",
         compile: bool = False,
         matmul: Matmul | None = None,
