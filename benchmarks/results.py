@@ -733,6 +733,37 @@ def s2ac_variants() -> Table:
 
 
 @table
+def s2ac_choices() -> Table:
+    names = {"ten3": "10 particles, smallest critic", "first3": "first critic", "mean": "mean of the critics"}
+    names |= {"six": "6 particles, first critic", "delayed": "first critic, actor every second step"}
+    lines = []
+    for label, name in names.items():
+        found = [measures("s2ac_choices_modes", task, ("s2ac", label)).kl for task in MODES]
+        lines.append([name, *(f"{kl.mean():.3f}" for kl in found)])
+    return ["learning rate 3e-3, seeds 100 and 101", *(f"{modes}: KL" for modes in MODES.values())], lines
+
+
+@table
+def s2ac_halfcheetah_choices() -> Table:
+    names = {"sac": "SB3 SAC", "ten": "10 particles, smallest critic", "first": "first critic"}
+    names |= {"mean": "mean of the critics", "six": "6 particles, smallest critic"}
+    lines = []
+    for label, name in names.items():
+        returns = final_returns("s2ac_choices", "HalfCheetah-v5", label)
+        lines.append([name, f"{returns.mean():.0f}", ", ".join(f"{value:.0f}" for value in returns)])
+    return ["HalfCheetah-v5, 50,000 steps", "mean return", "seeds 100, 101, 102"], lines
+
+
+@table
+def s2ac_few_particles() -> Table:
+    lines = []
+    for task, modes in MODES.items():
+        found = measures("multimodal", task, ("s2ac", "few"))
+        lines.append([modes, mean_and_range(found.kl, 3), f"{found.worst_factor.max():.2f}"])
+    return ["particles for 16 of 64 states", "KL", "worst factor"], lines
+
+
+@table
 def s2ac_trained_entropy() -> Table:
     labels = [("HalfCheetah-v5", "s2ac", "seed 2"), ("HalfCheetah-v5", "s2ac", "target entropy -4.3, seed 0")]
     labels += [("HalfCheetah-v5", "s2ac", "secants, seed 100")]

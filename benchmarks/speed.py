@@ -98,7 +98,7 @@ ALGORITHMS = {
     ),
     "S2AC": make("sb3_maxent", "S2AC", BOX),
     "S2AC, 6 particles": make("sb3_maxent", "S2AC", BOX, n_particles=6),
-    "S2AC, smallest critic": make("sb3_maxent", "S2AC", BOX, scores_from="min"),
+    "S2AC, first critic": make("sb3_maxent", "S2AC", BOX, scores_from="first"),
     "S2AC, bfloat16": make("sb3_maxent", "S2AC", BOX, scores_precision="bfloat16"),
     "S2AC, fixed start": make("sb3_maxent", "S2AC", BOX, learned_start=False),
     "S2AC, amortized": make("sb3_maxent", "S2AC", BOX, amortized=True),

@@ -27,13 +27,13 @@ BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([3.0, 0.5], np.floa
 TANH = {"activation_fn": th.nn.Tanh}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "fixed": {"learned_start": False, "start_std": 0.8, "scores_from": "min"},
+    "fixed": {"learned_start": False, "start_std": 0.8, "scores_from": "first"},
     "plain": {"precondition": False, "kernel_bandwidth": "mean", "truncation": 1.5},
     "exact": {"entropy_estimator": "exact", "out_of_bounds": "free", "policy_kwargs": TANH},
     "second": {"second_order": True, "max_step_ratio": None, "svgd_step_size": 0.03, "policy_kwargs": TANH},
     "no-steps": {"n_svgd_steps": 0},
     "pathwise": {"likelihood_ratio": False},
-    "closed": {"entropy_estimator": "closed_form", "scores_from": "min"},
+    "closed": {"entropy_estimator": "closed_form", "scores_from": "first"},
     "amortized": {"amortized": True},
     "amortized-fixed": {"amortized": True, "learned_start": False, "out_of_bounds": "clip"},
 }

@@ -5,7 +5,7 @@ import math
 import pathlib
 import warnings
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch as th
@@ -27,7 +27,7 @@ from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepH
 from sb3_maxent.common.matmul import Library, Matmul, fastest_matmul, keeps_precision, matmul_by, product_sizes
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
-from sb3_maxent.common.saved_files import algorithm_of, fits, names_in, without
+from sb3_maxent.common.saved_files import algorithm_of, fits, without
 from sb3_maxent.common.temperature import LOGARITHM, NUMBER, OPTIMIZER, Temperature
 from sb3_maxent.common.weights import check_tensors, read_tensors
 
@@ -69,9 +69,6 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
 
     policy: MaxEntPolicy
     actor: BaseModel | None  # type: ignore[assignment]
-
-    # What parameters were, before they existed, where their default is something else: for files of that time
-    before: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -435,8 +432,6 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         :raises ValueError: if another algorithm saved the file
         """
         load = super().load
-        if cls.before:
-            kwargs = {**{name: value for name, value in cls.before.items() if name not in names_in(path)}, **kwargs}
         if "ent_coef" not in kwargs:
             return load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         learns = Temperature.learns(kwargs["ent_coef"])

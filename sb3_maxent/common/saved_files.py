@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import json
 import pathlib
 import zipfile
 from collections.abc import Iterable
@@ -53,14 +52,6 @@ def _entries(path: File) -> dict[str, bytes]:
     else:
         file.close()
     return entries
-
-
-def names_in(path: File) -> set[str]:
-    """
-    :param path: path of the file, or a file object
-    :return: names of the attributes of a saved model that are not tensors
-    """
-    return set(json.loads(_entries(path)["data"]))
 
 
 def without(path: File, variables: Iterable[str], optimizer: str | None) -> File:

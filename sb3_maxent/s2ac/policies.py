@@ -132,7 +132,7 @@ class S2ACPolicy(MaxEntPolicy):
         start_std: float = 0.5,
         amortized: bool = False,
         behavior_policy: BehaviorPolicy = "random",
-        scores_from: CriticChoice = "first",
+        scores_from: CriticChoice = "min",
         summarized: bool = False,
         sampler_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,

@@ -112,8 +112,8 @@ class S2AC(MaxEntAlgorithm):
         that it has learned to expect, and a deterministic action from the sample that it holds for the best.
     :param behavior_policy: which particle acts while training (and in ``predict(deterministic=False)``): a ``"random"`` one,
         which is a sample of the policy, or one by ``"softmax"`` of Q / alpha, which is greedier
-    :param scores_from: which of the critics the particles follow: the first one alone (``"first"``), the smallest in each
-        place (``"min"``, the authors' way), or their mean (``"mean"``). What the actor learns is always the smallest.
+    :param scores_from: which of the critics the particles follow: the smallest in each place (``"min"``, the authors' way),
+        the first one alone (``"first"``, cheaper), or their mean (``"mean"``). What the actor learns is always the smallest.
     :param scores_precision: what the scores of a gradient step are computed in: ``"float32"`` or ``"bfloat16"``, several times
         as fast on processors that multiply bfloat16 matrices in hardware, and slower on others. All else is in float32.
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
@@ -137,7 +137,6 @@ class S2AC(MaxEntAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
-    before: ClassVar[dict[str, Any]] = {"scores_from": "min"}
     policy: S2ACPolicy
     actor: S2ACActor | None  # type: ignore[assignment]
     critic: ParticleCritic
@@ -180,7 +179,7 @@ class S2AC(MaxEntAlgorithm):
         amortized: bool = False,
         particle_batch_size: int | None = None,
         behavior_policy: BehaviorPolicy = "random",
-        scores_from: CriticChoice = "first",
+        scores_from: CriticChoice = "min",
         scores_precision: Precision = "float32",
         compile: bool = False,
         matmul: Matmul | None = None,
