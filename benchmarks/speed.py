@@ -356,9 +356,8 @@ def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
             print(f"| {name} | {n_parameters(model)} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
-    actors = {
-        name: model for name, model in models.items() if name in ALGORITHMS and name.startswith((BASELINE, "S2AC", "SACNF"))
-    }
+    known = (BASELINE, "S2AC", "SACNF")
+    actors = {name: model for name, model in models.items() if name.startswith(known) and name != PUBLISHED}
     times = measure_acting(actors, args.rounds)
     for name, column in times.items():
         rows += [[name, size_name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]

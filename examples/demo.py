@@ -20,7 +20,6 @@ from sb3_maxent.figures import multigoal_figure, trajectories_figure
 from sb3_maxent.measures import entropy_of_actions, entropy_of_q, play
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"S2AC": S2AC, "SAC": SAC}
-
 ENV, EPISODES = "MultiGoalMaxEnt-v0", 200
 
 
@@ -41,9 +40,8 @@ def load(name: str) -> BaseAlgorithm:
 
 env = gym.make(ENV)
 processes = {name: start(name, sys.argv[1] if len(sys.argv) > 1 else "20000") for name in ALGORITHMS}
-for name, process in processes.items():
-    if process.wait() != 0:
-        sys.exit(f"Training {name} failed, see above")
+if failed := [name for name, process in processes.items() if process.wait() != 0]:
+    sys.exit(f"Training {' and '.join(failed)} failed, see above")
 models = {name: load(name) for name in ALGORITHMS}
 
 n_goals = len(env.get_wrapper_attr("goals"))

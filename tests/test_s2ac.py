@@ -137,7 +137,7 @@ def test_soft_value(kwargs, alpha):
         others.append(float(q_current.mean() - alpha * result.log_prob.mean()))
     assert values.shape == (6, 1)
     np.testing.assert_allclose(values[:, 0], expected, rtol=2e-3, atol=2e-3)
-    assert np.abs(np.subtract(expected, others)).max() > 0.1, "the targets' values differ from the critics'"
+    assert np.abs(np.subtract(expected, others)).min() > 0.02, "the targets' values differ from the critics'"
 
 
 def test_td_target_and_logged_losses():

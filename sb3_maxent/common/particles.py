@@ -113,7 +113,9 @@ class ParticleCritic(BoxCritic):
             the smallest is known to three digits of Q
         :return: (B, N, d) without gradient
         """
-        with th.autocast(actions.device.type, th.bfloat16, enabled=precision == "bfloat16"):
+        if precision == "float32":
+            return self.q_and_gradient(features, actions, of)[1]
+        with th.autocast(actions.device.type, th.bfloat16):
             return self.q_and_gradient(features, actions, of)[1].to(actions.dtype)
 
     def q_and_gradient(self, features: th.Tensor, actions: th.Tensor, of: CriticChoice = "min") -> tuple[th.Tensor, th.Tensor]:

@@ -41,19 +41,6 @@ def fits(policy_class: type[BasePolicy], own: type[BasePolicy]) -> bool:
     return name(own) in map(name, policy_class.__mro__) or name(policy_class) in map(name, own.__mro__)
 
 
-def _entries(path: File) -> dict[str, bytes]:
-    """What is in a saved model, by name; a file object stays where it is."""
-    file = open_path(path, "r", suffix="zip")
-    start = file.tell()
-    with zipfile.ZipFile(file) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    if file is path:
-        file.seek(start)
-    else:
-        file.close()
-    return entries
-
-
 def without(path: File, variables: Iterable[str], optimizer: str | None) -> File:
     """
     A saved model without some of what is saved.
@@ -63,7 +50,14 @@ def without(path: File, variables: Iterable[str], optimizer: str | None) -> File
     :param optimizer: name of an optimizer, ``None`` for none
     :return: a copy of the file in memory without them; what was given where the file has no such tensor
     """
-    entries = _entries(path)
+    file = open_path(path, "r", suffix="zip")
+    start = file.tell()
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    if file is path:
+        file.seek(start)
+    else:
+        file.close()
     saved = th.load(io.BytesIO(entries[VARIABLES]), map_location="cpu", weights_only=True) if VARIABLES in entries else {}
     kept = {name: value for name, value in saved.items() if name not in variables}
     if kept.keys() == saved.keys():

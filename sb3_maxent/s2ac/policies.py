@@ -108,7 +108,7 @@ class S2ACPolicy(MaxEntPolicy):
     :param start_std: Its standard deviation, of a learned one at first
     :param amortized: Whether a network that is trained to imitate the particles acts in their place
     :param behavior_policy: Which particle acts, ``"random"`` or ``"softmax"``
-    :param scores_from: Which of the critics the particles follow, ``"first"``, ``"min"`` or ``"mean"``
+    :param scores_from: Which of the critics the particles follow, ``"min"``, ``"first"`` or ``"mean"``
     :param summarized: Whether the actor also has a network that knows the entropy of the amortized samples, and the best one
     :param sampler_kwargs: Parameters of the :class:`~sb3_maxent.s2ac.sampler.SteinSampler`
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
@@ -164,9 +164,8 @@ class S2ACPolicy(MaxEntPolicy):
         actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
         start_std = self.start_std if self.learned_start else None
         n_summarized = self.sampler.n_particles if self.summarized else 0
-        return S2ACActor(**actor_kwargs, start_std=start_std, amortized=self.amortized, n_summarized=n_summarized).to(
-            self.device
-        )
+        actor = S2ACActor(**actor_kwargs, start_std=start_std, amortized=self.amortized, n_summarized=n_summarized)
+        return actor.to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)

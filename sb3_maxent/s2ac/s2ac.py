@@ -238,7 +238,7 @@ class S2AC(MaxEntAlgorithm):
         self.particle_batch_size = particle_batch_size
         self.behavior_policy = behavior_policy
         self.scores_from = scores_from
-        self.scores_precision: Precision = scores_precision
+        self.scores_precision = scores_precision
         self._warned = False
 
         if _init_setup_model:
