@@ -191,10 +191,28 @@ def s2ac_speed() -> Table:
     return SPEED_HEADER, speed_lines([BASELINE, *S2AC_VARIANTS, S2AC_PRODUCTS])
 
 
+S2AC_ONE_RUN = ["S2AC", "S2AC, first critic", "S2AC, 6 particles", "S2AC, bfloat16", "S2AC, amortized"]
+S2AC_ONE_RUN += [f"S2AC, amortized, particles for {n} states" for n in (16, 32)]
+
+
+@table
+def s2ac_one_run_acting() -> Table:
+    lines = []
+    for name in ("S2AC", "S2AC, compiled", "S2AC, amortized", "S2AC, amortized, particles for 16 states"):
+        cells = []
+        for size, action in itertools.product(("small", "usual"), ("True", "False")):
+            actions = [f"{each}: predict(deterministic={action})" for each in (name, BASELINE)]
+            of, base = (times_of("s2ac_speed", each, size=size) for each in actions)
+            cells.append(f"{np.median(of):.2f} ({np.median(of / base):.2f})")
+        lines.append([name, *cells])
+    sizes_and_actions = itertools.product(("small", "usual"), ("deterministic", "sampled"))
+    return ["acting for one observation, ms (ratio to SB3's SAC)", *map(", ".join, sizes_and_actions)], lines
+
+
 @table
 def s2ac_one_run_speed() -> Table:
     lines = []
-    for name in ("S2AC", "S2AC, first critic", "S2AC, 6 particles"):
+    for name in S2AC_ONE_RUN:
         ratios = []
         for size, of in itertools.product(("small", "usual"), (name, f"{name}, compiled")):
             time, base = (times_of("s2ac_speed", each, size=size) for each in (of, BASELINE))
