@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import BatchNormExtractor, Toy
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.common.finite_guard import FiniteGuard
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
@@ -28,9 +28,10 @@ KINDS = {
     "Box": (SoftQLearning, BOX),
     "S2AC": (S2AC, BOX),
     "SACNF": (SACNF, BOX),
+    "MixtureSAC": (MixtureSAC, BOX),
 }
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS.values(), ids=KINDS)
-ACTORS = ["DiscreteSAC", "Box", "S2AC", "SACNF"]
+ACTORS = ["DiscreteSAC", "Box", "S2AC", "SACNF", "MixtureSAC"]
 
 EVERYWHERE: list[tuple[str, Any]] = [
     ("n_steps", 0),
@@ -173,6 +174,21 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("scores_from", "second"),
         ("scores_precision", "float16"),
     ],
+    "MixtureSAC": [
+        ("target_entropy", 1.4),  # 2 log 2 = 1.3863
+        ("n_components", 0),
+        ("n_components", 2.0),
+        ("n_components", None),
+        ("mean_spread", 1.0),
+        ("mean_spread", -0.1),
+        ("start_std", 0),
+        ("start_std", 0.5),  # the largest one by default
+        ("max_std", 8),
+        ("max_std", 0),
+        ("max_std", None),
+        ("deterministic_action", "mean"),
+        ("deterministic_action", None),
+    ],
     "SACNF": [
         ("target_entropy", 1.4),  # 2 log 2 = 1.3863
         ("flow", "Radial"),
@@ -252,7 +268,7 @@ def test_schedule_of_the_temperature(algorithm, action_space, value, tmp_path):
     + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))]
     + [
         (algorithm, space)
-        for algorithm in (S2AC, SACNF)
+        for algorithm in (S2AC, SACNF, MixtureSAC)
         for space in (DISCRETE, spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3), spaces.Dict({"a": BOX}))
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
@@ -287,13 +303,15 @@ def test_parameters_of_s2ac_that_do_not_go_together(name, value, kwargs):
         S2AC("MlpPolicy", Toy(action_space=BOX), **kwargs)
 
 
-@pytest.mark.parametrize(("algorithm", "name", "value"), [(S2AC, "start_std", 0.3), (SACNF, "flow", "radial")])
+@pytest.mark.parametrize(
+    ("algorithm", "name", "value"), [(S2AC, "start_std", 0.3), (SACNF, "flow", "radial"), (MixtureSAC, "n_components", 3)]
+)
 def test_parameters_of_the_algorithm_among_those_of_the_policy(algorithm, name, value):
     with pytest.raises(ValueError, match=f"`policy_kwargs` must not have `{name}`: give it to {algorithm.__name__} itself"):
         algorithm("MlpPolicy", Toy(action_space=BOX), policy_kwargs={name: value})
 
 
-@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF])
+@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF, MixtureSAC])
 def test_unbounded_actions(algorithm):
     with pytest.raises(AssertionError, match="finite lower and upper bound"):
         algorithm("MlpPolicy", Toy(action_space=spaces.Box(-np.inf, np.inf, (2,))))
@@ -596,7 +614,7 @@ def test_predict_refuses_observations_that_are_not_finite(algorithm, action_spac
     ],
     ids=["equal", "overflow", "rounding", "integers", "empty"],
 )
-@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF])
+@pytest.mark.parametrize("algorithm", [SoftQLearning, S2AC, SACNF, MixtureSAC])
 def test_action_spaces_without_a_scale(algorithm, space, message):
     with pytest.raises(ValueError, match=f"`action_space` must .*{message}"):
         algorithm("MlpPolicy", Toy(action_space=space))

@@ -15,7 +15,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import KINDS, SMALL, BatchNormExtractor, Toy, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.common.observations import preprocess, recipe_of
 
 kinds = pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=lambda value: getattr(value, "__name__", str(value)))
@@ -75,7 +75,7 @@ def test_preprocessing_of_a_space_without_networks():
 @pytest.mark.parametrize(
     ("algorithm", "discrete", "share"),
     [(DiscreteSAC, True, False), (DiscreteSAC, True, True), (SoftQLearning, True, False)]
-    + [(algorithm, False, share) for algorithm in (SoftQLearning, S2AC, SACNF) for share in (False, True)],
+    + [(algorithm, False, share) for algorithm in (SoftQLearning, S2AC, SACNF, MixtureSAC) for share in (False, True)],
 )
 def test_images(algorithm, discrete, share):
     env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=discrete)
@@ -126,7 +126,7 @@ def test_vec_normalize(algorithm, action_space):
 
 @pytest.mark.parametrize(
     ("algorithm", "continuous"),
-    [(DiscreteSAC, False), (SoftQLearning, False), (SoftQLearning, True), (S2AC, True), (SACNF, True)],
+    [(DiscreteSAC, False), (SoftQLearning, False), (SoftQLearning, True), (S2AC, True), (SACNF, True), (MixtureSAC, True)],
 )
 def test_her(algorithm, continuous):
     env = BitFlippingEnv(n_bits=3, continuous=continuous)
@@ -224,7 +224,7 @@ def test_logs(algorithm, action_space, ent_coef):
     assert logged == expected
     # log 4 for four actions, and 2 log 2 for the uniform density on [-1, 1]^2
     highest = np.log(6 if isinstance(action_space, spaces.MultiDiscrete) else 4)
-    slack = 0.2 if algorithm in (S2AC, SACNF) else 1e-6  # estimates, which may exceed it a little
+    slack = 0.2 if algorithm in (S2AC, SACNF, MixtureSAC) else 1e-6  # estimates, which may exceed it a little
     assert 0 < model.logger.name_to_value["train/entropy"] <= highest + slack
 
 
@@ -239,6 +239,7 @@ def test_logs(algorithm, action_space, ent_coef):
         (S2AC, spaces.Box(-1, 1, (2,)), {"amortized": True, "second_order": True, "max_step_ratio": None}),
         (SACNF, spaces.Box(-1, 1, (2,)), {"flow": "radial"}),
         (SACNF, spaces.Box(-1, 1, (2,)), {"flow": "spline"}),
+        (MixtureSAC, spaces.Box(-1, 1, (2,)), {}),
     ],
     ids=lambda value: (
         "-".join(map(str, value.values())) if isinstance(value, dict) else getattr(value, "__name__", str(value))

@@ -17,7 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from test_save_load import Clockwork, assert_equal_models
 from toys import BatchNormExtractor, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.common import compiled_step, matmul
 from sb3_maxent.common.compiled_step import EAGER, ONE_GRAPH, SEVERAL_GRAPHS
 from sb3_maxent.s2ac import policies as s2ac_policies
@@ -109,6 +109,7 @@ QUICK = [
             "tau": 1.0,
         },
     ),
+    (MixtureSAC, BOX, {"n_components": 3, "n_steps": 3}),
     (SACNF, BOX, {"n_flows": 0, "ent_coef": 0.3, "policy_kwargs": {"features_extractor_class": BatchNormExtractor}}),
 ]
 SLOW = [
@@ -128,6 +129,8 @@ SLOW = [
     (S2AC, BOX, {"amortized": True, "particle_batch_size": 4}),
     (S2AC, BOX, {"entropy_estimator": "hutchinson"}),
     (S2AC, BOX, {"entropy_estimator": "exact", "second_order": True}),
+    (MixtureSAC, BOX, {"n_components": 1, "ent_coef": 0.3, "policy_kwargs": {"n_critics": 1}}),
+    (MixtureSAC, BOX, {"n_components": 2, "policy_kwargs": {"activation_fn": th.nn.Tanh}}),
     (SACNF, BOX, {"flow": "spline"}),
     (SACNF, BOX, {"flow": "radial"}),
     (SACNF, BOX, {"flow": "planar", "conditional_flow": False}),

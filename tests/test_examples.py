@@ -24,6 +24,7 @@ COMMANDS = [
         "return after 800 steps: ",
     ),
     ("soft_q_learning.py --steps 540", "soft_q_learning.zip soft_q_learning.png", "None: "),
+    ("mixture_sac.py --steps 520", "mixture_sac.zip mixture_sac.png", "4 components KL divergence from the optimum: "),
     ("sacnf.py --steps 520", "sacnf.zip sacnf.png", "spline flow KL divergence from the optimum: "),
     ("s2ac.py --steps 540", "s2ac.zip s2ac.png", "entropy of the actions at [4, 0]: "),
     (
@@ -38,7 +39,7 @@ WITH_ZOO = ("demo.py", "optimise.py")
 TAKE_LONG = (*WITH_ZOO, "s2ac.py", "composition.py", "compare_bandit.py", "plot_multigoal.py")
 # Examples that are tested elsewhere
 ELSEWHERE = {"custom_envs": "test_zoo.py", "original_sac": "test_extending.py"}
-SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "compare_bandit", "resume_training", "optimise")
+SHORT = ("discrete_sac", "soft_q_learning", "s2ac", "sacnf", "mixture_sac", "compare_bandit", "resume_training", "optimise")
 
 
 @pytest.mark.parametrize(

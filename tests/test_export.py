@@ -11,7 +11,7 @@ from gymnasium.vector.utils import create_empty_array
 from test_compiled_step import DICTIONARY, IMAGE
 from toys import BatchNormExtractor, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.export import DeterministicPolicy
 
 BOX = spaces.Box(np.array([[-1, -3]], np.float32), np.array([[2, 5]], np.float32))
@@ -31,6 +31,9 @@ CASES = {
     "sql-multi": (SoftQLearning, MULTI_DISCRETE, {"policy_kwargs": {"n_critics": 2}}),
     "sql": (SoftQLearning, BOX, {}),
     "sql-image": (SoftQLearning, BOX, {**IMAGE, "policy_kwargs": {**IMAGE["policy_kwargs"], "noise_dim": 3}}),
+    "mixturesac": (MixtureSAC, BOX, {}),
+    "mixturesac-best": (MixtureSAC, BOX, {"deterministic_action": "best"}),
+    "mixturesac-one": (MixtureSAC, BOX, {"n_components": 1}),
     "sacnf": (SACNF, BOX, {}),
     "sacnf-no-flow": (SACNF, BOX, {"n_flows": 0}),
     "sacnf-radial": (SACNF, BOX, {"flow": "radial"}),

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from test_save_load import Clockwork, assert_equal_models
 from toys import SMALL, BatchNormExtractor, Toy, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.common.compiled_step import ONE_GRAPH
 from sb3_maxent.common.gradient_step import GradientStep, GradientStepHooks
 from sb3_maxent.functional import log_abs_det_jacobian, log_det_tanh, unsquash
@@ -438,7 +438,7 @@ def test_resume(tmp_path):
 # ---------------------------------------------------------------------- the guide
 
 
-ALGORITHMS = (DiscreteSAC, SoftQLearning, S2AC, SACNF, OriginalSAC)
+ALGORITHMS = (DiscreteSAC, SoftQLearning, S2AC, SACNF, MixtureSAC, OriginalSAC)
 # The hooks that the code defines, in its order, with the names of their arguments
 HOOKS = {
     name: list(inspect.signature(function).parameters)[1:]

@@ -20,11 +20,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from toys import Toy, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, figures, measures
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning, figures, measures
 from sb3_maxent.reference import gaussian_entropy, grid, soft_value_by_quadrature
 from sb3_maxent.reporting.looks import BLUE, ORANGE, PINK, rows_and_columns
 
-ALGORITHMS = (S2AC, SACNF, SoftQLearning, SAC, TQC)
+ALGORITHMS = (S2AC, SACNF, MixtureSAC, SoftQLearning, SAC, TQC)
 STATE = [-2.5, 0.5]
 SQUARE = spaces.Box(-1, 1, (2,))
 

@@ -14,7 +14,7 @@ import toys
 from gymnasium import spaces
 from toys import Toy, make_model
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 
 BOX = spaces.Box(-2, 3, (2,))
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
@@ -78,6 +78,7 @@ def discrete(tmp_path):
         (S2AC, BOX, "auto"),
         (S2AC, BOX, "lin_0.5"),
         (SACNF, BOX, "auto"),
+        (MixtureSAC, BOX, "auto"),
     ],
 )
 def test_acts_as_a_model_that_was_loaded_as_a_whole(algorithm, action_space, ent_coef, tmp_path):

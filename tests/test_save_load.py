@@ -21,7 +21,18 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.save_util import save_to_pkl
 from toys import KINDS, Toy
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning, discrete_sac, s2ac, sacnf, soft_q_learning
+from sb3_maxent import (
+    S2AC,
+    SACNF,
+    DiscreteSAC,
+    MixtureSAC,
+    SoftQLearning,
+    discrete_sac,
+    mixture_sac,
+    s2ac,
+    sacnf,
+    soft_q_learning,
+)
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 
 SMALL = {**toys.SMALL, "policy_kwargs": {"net_arch": [16]}}
@@ -94,6 +105,16 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
             "particle_batch_size": 4,
         },
     ],
+    "MixtureSAC": [
+        {
+            "n_components": 3,
+            "mean_spread": 0.5,
+            "start_std": 0.3,
+            "max_std": 0.6,
+            "deterministic_action": "best",
+        },
+        {"n_components": 1},
+    ],
     "SACNF": [
         {"flow": "planar", "n_flows": 2, "conditional_flow": False, "ent_coef": "lin_0.5_0.1"},
         {"flow": "radial"},
@@ -112,7 +133,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         for kwargs in [*EVERYWHERE, *OPTIONS[algorithm.__name__]]
     ]
     + [(SoftQLearning, BOX, kwargs) for kwargs in [*EVERYWHERE, *OPTIONS["Box"]]]
-    + [(cls, BOX, kwargs) for cls in (S2AC, SACNF) for kwargs in [*EVERYWHERE, *OPTIONS[cls.__name__]]],
+    + [(cls, BOX, kwargs) for cls in (S2AC, SACNF, MixtureSAC) for kwargs in [*EVERYWHERE, *OPTIONS[cls.__name__]]],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else getattr(value, "__name__", str(value)),
 )
 def test_save_and_load(algorithm, action_space, kwargs, tmp_path):
@@ -257,6 +278,9 @@ CNN = {"features_extractor_kwargs": {"features_dim": 8}}
         (S2AC, BOX, "MlpPolicy", None, NETWORKS),
         (S2AC, BOX, s2ac.CnnPolicy, IMAGE, CNN),
         (S2AC, BOX, s2ac.MultiInputPolicy, DICT, {"share_features_extractor": True}),
+        (MixtureSAC, BOX, "MlpPolicy", None, NETWORKS),
+        (MixtureSAC, BOX, mixture_sac.CnnPolicy, IMAGE, CNN),
+        (MixtureSAC, BOX, mixture_sac.MultiInputPolicy, DICT, {"net_arch": []}),
         (SACNF, BOX, "MlpPolicy", None, NETWORKS),
         (SACNF, BOX, sacnf.CnnPolicy, IMAGE, CNN),
         (SACNF, BOX, sacnf.MultiInputPolicy, DICT, {"net_arch": []}),
@@ -461,6 +485,7 @@ RESUMED: dict[str, tuple[type[MaxEntAlgorithm], spaces.Space, dict[str, Any]]] =
         spaces.Box(0, 2, (2,)),
         {"ent_coef": "auto_0.3", "n_particles": 4, "entropy_estimator": "hutchinson", "behavior_policy": "softmax"},
     ),
+    "MixtureSAC": (MixtureSAC, spaces.Box(0, 2, (2,)), {"n_components": 3}),
     "SACNF": (SACNF, spaces.Box(0, 2, (2,)), {"flow": "spline", "n_flows": 2}),
 }
 

@@ -30,7 +30,13 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 # An environment for each algorithm, of those in its hyperparameter file
-ENVIRONMENTS = {"discretesac": "CartPole-v1", "s2ac": "MultiGoal-v0", "sacnf": "MultiGoal-v0", "sql": "MultiGoal-v0"}
+ENVIRONMENTS = {
+    "discretesac": "CartPole-v1",
+    "mixturesac": "MultiGoal-v0",
+    "s2ac": "MultiGoal-v0",
+    "sacnf": "MultiGoal-v0",
+    "sql": "MultiGoal-v0",
+}
 CARTPOLE = ["--algo", "discretesac", "--env", "CartPole-v1"]
 SMALL = ["learning_starts:50", "batch_size:16", "buffer_size:1000", "policy_kwargs:dict(net_arch=[16])"]
 TINY = ["--n-timesteps", "400", "--eval-freq", "200", "--eval-episodes", "2", "--device", "cpu", "--num-threads", "1"]
@@ -41,7 +47,11 @@ PAIRS = [
     *ENVIRONMENTS.items(),
     ("discretesac", "TabularMDP-v0"),
     ("sql", "TabularMDP-v0"),
-    *((algo, env_id) for algo in ("s2ac", "sacnf", "sql") for env_id in ("MultiGoalMaxEnt-v0", "MixtureBandit-v0")),
+    *(
+        (algo, env_id)
+        for algo in ("mixturesac", "s2ac", "sacnf", "sql")
+        for env_id in ("MultiGoalMaxEnt-v0", "MixtureBandit-v0")
+    ),
 ]
 # Between which numbers the return of an episode lies, trained or not
 REWARDS = {
@@ -151,14 +161,14 @@ def test_hyperparams_file():
         assert zoo.hyperparams_file(algo) == ROOT / "hyperparams" / f"{algo}.yml"
         assert {"default", env_id} <= set(HYPERPARAMS[algo])
         # Without "atari" rl_zoo3 fails for all of Atari, "default" or not; these have no discrete actions
-        assert ("atari" in HYPERPARAMS[algo]) == (algo not in ("s2ac", "sacnf"))
+        assert ("atari" in HYPERPARAMS[algo]) == (algo not in ("mixturesac", "s2ac", "sacnf"))
     discrete = {"CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"}
     assert discrete <= set(HYPERPARAMS["discretesac"]) & set(HYPERPARAMS["sql"])
     ours = {"MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TabularMDP-v0"}
     mujoco = {f"{name}-v5" for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid")}
     assert ours | mujoco | {"Pendulum-v1"} <= set(HYPERPARAMS["sql"])
     continuous = {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3"}
-    for algo in ("s2ac", "sacnf"):
+    for algo in ("mixturesac", "s2ac", "sacnf"):
         assert (ours - {"TabularMDP-v0"}) | mujoco | continuous <= set(HYPERPARAMS[algo])
 
 
@@ -235,7 +245,11 @@ def sample(study, algo, env, additional_args=NO_HER):
 
 @pytest.mark.parametrize(
     "algo, env_id",
-    [("discretesac", "CartPole-v1"), ("sql", "CartPole-v1"), *((algo, "Pendulum-v1") for algo in ("sql", "s2ac", "sacnf"))],
+    [
+        ("discretesac", "CartPole-v1"),
+        ("sql", "CartPole-v1"),
+        *((algo, "Pendulum-v1") for algo in ("sql", "s2ac", "sacnf", "mixturesac")),
+    ],
     ids=str,
 )
 def test_sampler(study, algo, env_id):
@@ -287,6 +301,13 @@ RANGES = {
         "start_std": (0.2, 1.5),
         "behavior_policy": {"random", "softmax"},
     },
+    ("mixturesac", "Pendulum-v1"): {
+        "ent_coef": (1e-3, 10),
+        "n_components": set(range(1, 13)),
+        "mean_spread": (0.1, 0.95),
+        "max_std": (0.3, 2.0),
+        "deterministic_action": {"heaviest", "best"},
+    },
     ("sacnf", "Pendulum-v1"): {
         "ent_coef": (1e-3, 10),
         "flow": {"radial", "planar", "spline"},
@@ -333,7 +354,8 @@ def test_sampler_with_dictionary_observations(study, algo):
 
 
 @pytest.mark.parametrize(
-    "algo, continuous", [("discretesac", False), ("sql", False), ("sql", True), ("s2ac", True), ("sacnf", True)]
+    "algo, continuous",
+    [("discretesac", False), ("sql", False), ("sql", True), ("s2ac", True), ("sacnf", True), ("mixturesac", True)],
 )
 def test_sampler_with_her(study, algo, continuous):
     env = BitFlippingEnv(n_bits=3, continuous=continuous)
@@ -465,6 +487,7 @@ def test_environment_without_hyperparameters(tmp_path):
         slow("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
         slow("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         slow("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),
+        slow("mixturesac", "MultiGoal-v0", ["ent_coef", "n_components", "max_std", "deterministic_action"]),
         slow("sacnf", "MultiGoal-v0", ["ent_coef", "flow", "n_flows", "conditional_flow"]),
     ],
     ids=lambda value: None if isinstance(value, str) else "own",
@@ -919,6 +942,7 @@ def test_where_hyperparams_come_from(built):
 def test_same_settings():
     """Algorithms are compared with the same networks (but the number of critics), batches, steps and temperature"""
     assert HYPERPARAMS["tqc"] == HYPERPARAMS["sac"] == {name: HYPERPARAMS["sacnf"][name] for name in HYPERPARAMS["sac"]}
+    assert HYPERPARAMS["mixturesac"] == HYPERPARAMS["sacnf"]
     for env_id in ("MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0"):
         sac, ours = HYPERPARAMS["sac"][env_id], HYPERPARAMS["s2ac"][env_id]
         assert {key: ours[key] for key in sac if key != "policy_kwargs"} == {

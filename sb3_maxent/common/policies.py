@@ -88,6 +88,8 @@ class MaxEntPolicy(BasePolicy):
     critic_target: BaseModel
     ent_coef: th.Tensor
 
+    # Names of the constructor parameters that a subclass adds; it keeps them as attributes of the same names
+    own_parameters: ClassVar[tuple[str, ...]] = ()
     # Whether acting depends on the temperature, which the policy then keeps as a buffer ``ent_coef``
     acts_by_ent_coef: ClassVar[bool] = False
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -209,7 +211,12 @@ class MaxEntPolicy(BasePolicy):
             "optimizer_kwargs": self.optimizer_kwargs,
             "n_critics": self.n_critics,
             "share_features_extractor": self.share_features_extractor,
+            **self._own_values(),
         }
+
+    def _own_values(self) -> dict[str, Any]:
+        """The parameters that a subclass adds, by name."""
+        return {name: getattr(self, name) for name in self.own_parameters}
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         return self._predict(obs, deterministic=deterministic)

@@ -85,6 +85,8 @@ class DiscreteSACPolicy(MaxEntPolicy):
     critic: DiscreteCritic
     critic_target: DiscreteCritic
 
+    own_parameters = ("action_mask_key",)
+
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -112,9 +114,6 @@ class DiscreteSACPolicy(MaxEntPolicy):
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> DiscreteCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         return DiscreteCritic(**critic_kwargs).to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), "action_mask_key": self.action_mask_key}
 
 
 MlpPolicy = DiscreteSACPolicy

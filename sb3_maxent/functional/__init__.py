@@ -1,6 +1,7 @@
 """The mathematics: pure functions of torch tensors, without modules, state or Stable-Baselines3."""
 
 from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, squared_distances
+from sb3_maxent.functional.mixture import gaussian_log_probs
 from sb3_maxent.functional.secant_entropy import (
     pair_correlation_trace,
     pair_products,
@@ -32,6 +33,7 @@ __all__ = [
     "categorical_entropy",
     "energy_gradient",
     "exact_log_density_change",
+    "gaussian_log_probs",
     "importance_soft_value",
     "log_abs_det_jacobian",
     "log_density_change",

@@ -120,6 +120,15 @@ class S2ACPolicy(MaxEntPolicy):
     critic_target: ParticleCritic
     predict_noise: th.Tensor
 
+    own_parameters = (
+        "learned_start",
+        "start_std",
+        "amortized",
+        "behavior_policy",
+        "scores_from",
+        "summarized",
+        "sampler_kwargs",
+    )
     acts_by_ent_coef = True
 
     def __init__(
@@ -170,10 +179,6 @@ class S2ACPolicy(MaxEntPolicy):
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         return ParticleCritic(**critic_kwargs).to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        names = ("learned_start", "start_std", "amortized", "behavior_policy", "scores_from", "summarized", "sampler_kwargs")
-        return {**super()._get_constructor_parameters(), **{name: getattr(self, name) for name in names}}
 
     def draw_noise(self, n_states: int) -> th.Tensor:
         """

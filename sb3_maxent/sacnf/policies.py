@@ -4,22 +4,21 @@ from typing import Any, get_args
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN, create_mlp
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
 from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.exact_density import ExactDensityActor
 from sb3_maxent.common.observations import BoxCritic
-from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
+from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.functional import log_det_tanh, truncated_normal_log_prob, unsquash
 from sb3_maxent.sacnf.families import FlowFamily
 
 FLOW_PARAMETERS = ("flow", "n_flows", "conditional_flow", "n_bins")
 
 
-class FlowActor(MaxEntActor):
+class FlowActor(ExactDensityActor):
     """
     SAC's actor, whose Gaussian goes through a flow before tanh: ``a = tanh(f(mean(s) + std(s) * noise))``.
 
@@ -56,24 +55,19 @@ class FlowActor(MaxEntActor):
         super().__init__(
             observation_space, action_space, net_arch, features_extractor, features_dim, activation_fn, normalize_images
         )
-        # The names and the order are those of SB3's SAC, so that equal seeds give equal weights
-        latent_dim, action_dim = net_arch[-1] if net_arch else features_dim, get_action_dim(action_space)
-        self.latent_pi = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
-        self.mu, self.log_std = nn.Linear(latent_dim, action_dim), nn.Linear(latent_dim, action_dim)
         self.flow, self.n_flows, self.conditional_flow, self.n_bins = flow, n_flows, conditional_flow, n_bins
         try:
             from sb3_maxent.sacnf.flows import make_flows
         except ImportError as error:
             raise ImportError(f'SACNF needs Zuko: pip install "sb3_maxent[flows]" ({error})') from error
-        context_dim = latent_dim if conditional_flow else 0
-        self.flows = make_flows(flow, n_flows, action_dim, context_dim, n_bins, activation_fn)
+        context_dim = self.latent_dim if conditional_flow else 0
+        self.flows = make_flows(flow, n_flows, self.action_dim, context_dim, n_bins, activation_fn)
 
     def _base(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, list[Any]]:
         """Mean and log-deviation (B, d) of the Gaussian before the flow, and the transforms that follow it."""
-        latent = self.latent_pi(self.extract_features(obs, self.features_extractor))
-        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        latent, mean, log_std = self._gaussians(obs)
         context = latent if self.conditional_flow else None
-        return self.mu(latent), log_std, [flow(context) for flow in self.flows]
+        return mean, log_std, [flow(context) for flow in self.flows]
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """
@@ -142,6 +136,8 @@ class SACNFPolicy(MaxEntPolicy):
     critic: BoxCritic
     critic_target: BoxCritic
 
+    own_parameters = FLOW_PARAMETERS
+
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -163,17 +159,11 @@ class SACNFPolicy(MaxEntPolicy):
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> FlowActor:
         actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return FlowActor(**actor_kwargs, **self._flow_parameters()).to(self.device)
+        return FlowActor(**actor_kwargs, **self._own_values()).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> BoxCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         return BoxCritic(**critic_kwargs).to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {**super()._get_constructor_parameters(), **self._flow_parameters()}
-
-    def _flow_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in FLOW_PARAMETERS}
 
 
 MlpPolicy = SACNFPolicy

@@ -37,6 +37,7 @@ class SoftQPolicy(MaxEntPolicy):
     critic_target: Any
     predict_noise: th.Tensor
 
+    own_parameters = ("noise_dim", "n_particles")
     acts_by_ent_coef = True  # the softmax needs it; of a sampler, which has learned it, it is a record
 
     def __init__(
@@ -86,10 +87,6 @@ class SoftQPolicy(MaxEntPolicy):
         """
         heads, stacked = self.critic.heads, th.stack(q_values)
         return heads.min_of_critics(stacked, lambda: heads.soft_maximum(stacked, ent_coef))
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"noise_dim": self.noise_dim, "n_particles": self.n_particles}
-        return {**super()._get_constructor_parameters(), **own}
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         if self.actor is None:

@@ -22,7 +22,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.zoo import search_spaces
 
 DISCRETE = (spaces.Discrete, spaces.MultiDiscrete)
@@ -59,6 +59,13 @@ ALGORITHMS: dict[str, Algorithm] = {
         search_spaces.sample_discretesac_params,
         page="discretesac",
         summary="soft actor-critic for discrete actions",
+    ),
+    "mixturesac": Algorithm(
+        MixtureSAC,
+        (spaces.Box,),
+        search_spaces.sample_mixturesac_params,
+        page="mixturesac",
+        summary="soft actor-critic whose policy is a mixture of Gaussians with an exact density",
     ),
     "s2ac": Algorithm(
         S2AC,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from torch import nn
 
 from sb3_maxent.discrete_sac.discrete_sac import QReduction
+from sb3_maxent.mixture_sac.policies import DeterministicAction
 from sb3_maxent.s2ac.policies import BehaviorPolicy as S2ACBehavior
 from sb3_maxent.s2ac.sampler import BandwidthRule
 from sb3_maxent.sacnf.families import ShallowFlowFamily
@@ -173,6 +174,29 @@ def sample_s2ac_params(trial: "optuna.Trial", n_actions: int, n_envs: int, addit
         "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 0.1, 10.0, log=True),
         "start_std": trial.suggest_float("start_std", 0.2, 1.5, log=True),
         "behavior_policy": trial.suggest_categorical("behavior_policy", list(get_args(S2ACBehavior))),
+    }
+    return _sample_params(trial, additional_args, params)
+
+
+def sample_mixturesac_params(
+    trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]
+) -> dict[str, Any]:
+    """
+    Sample the hyperparameters of MixtureSAC.
+
+    :param trial: the trial to draw from
+    :param n_actions: number of action dimensions (not used)
+    :param n_envs: number of environments (not used)
+    :param additional_args: what rl_zoo3 knows of the replay buffer
+    :return: arguments for the algorithm
+    """
+    params: dict[str, Any] = {
+        "ent_coef": trial.suggest_float("ent_coef", 1e-3, 10.0, log=True),
+        "n_critics": trial.suggest_int("n_critics", 1, 2),
+        "n_components": trial.suggest_int("n_components", 1, 12),
+        "mean_spread": trial.suggest_float("mean_spread", 0.1, 0.95),
+        "max_std": trial.suggest_float("max_std", 0.3, 2.0, log=True),
+        "deterministic_action": trial.suggest_categorical("deterministic_action", list(get_args(DeterministicAction))),
     }
     return _sample_params(trial, additional_args, params)
 
