@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from sb3_maxent.reporting import formatting
-from sb3_maxent.reporting.statistics import Estimate, mean_with_interval
+from sb3_maxent.reporting.statistics import Estimate, mean_with_interval, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, DOCS = ROOT / "benchmarks" / "data", ROOT / "docs"
@@ -34,12 +34,14 @@ MARKED = re.compile(r"^<!-- results: (\w+) -->\n(.*?)^<!-- end -->", re.DOTALL |
 
 # Names of the algorithms by zoo key and label
 SAC, DQN, S2AC, SACNF, SQL = ("sac", ""), ("dqn", ""), ("s2ac", ""), ("sacnf", ""), ("sql", "")
+MIXTURE = ("mixturesac", "")
 RADIAL, CONDITIONAL_RADIAL = ("sacnf", "radial"), ("sacnf", "conditional radial")
 NAMES = {
     SAC: "SB3 SAC",
     DQN: "SB3 DQN",
     S2AC: "S2AC",
     SACNF: "SACNF, spline",
+    MIXTURE: "MixtureSAC",
     SQL: "SoftQLearning",
     ("discretesac", ""): "DiscreteSAC",
     RADIAL: "SACNF, radial, not conditional (the paper's)",
@@ -460,6 +462,29 @@ def s2ac_returns() -> Table:
 PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
 
 
+def mujoco_lines(algorithms: dict[str, str], envs: Iterable[str]) -> Iterable[list[str]]:
+    """Interquartile means with intervals, in the middle and at the end of the training."""
+    for env, step in itertools.product(envs, (50_000, 100_000)):
+        cells = []
+        for algo in algorithms:
+            returns = read("mujoco", env=env, algo=algo, step=step).mean_return.to_numpy()
+            iqm = summarise(returns[:, None])["IQM"]
+            cells.append(f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}, {len(returns)} seeds)")
+        yield [f"{env}, {step // 1000}k", *cells]
+
+
+@table
+def mixturesac_mujoco() -> Table:
+    algorithms = {"mixturesac-compiled": "MixtureSAC", "sac": "SB3 SAC"}
+    return ["IQM", *algorithms.values()], mujoco_lines(algorithms, ["HalfCheetah-v5"])
+
+
+@table
+def s2ac_mujoco() -> Table:
+    algorithms = {"s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
+    return ["IQM", *algorithms.values()], mujoco_lines(algorithms, ["HalfCheetah-v5"])
+
+
 @table
 def sacnf_returns() -> Table:
     lines = [
@@ -513,13 +538,22 @@ def soft_q_learning_bandits() -> Table:
 
 @table
 def choosing_bandits() -> Table:
-    lines = bandit_lines([S2AC, SACNF, SQL, SAC], {})
-    return ["", "S2AC", "SACNF (spline flow)", "SoftQLearning", "SB3 SAC"], (line for line in lines if "KL" in line[0])
+    lines = bandit_lines([MIXTURE, S2AC, SACNF, SQL, SAC], {})
+    return ["", "MixtureSAC", "S2AC", "SACNF (spline flow)", "SoftQLearning", "SB3 SAC"], (line for line in lines if "KL" in line[0])
+
+
+@table
+def mixturesac_bandits() -> Table:
+    return bandits_by_algorithm([MIXTURE, SACNF, S2AC, SQL, SAC])
 
 
 @table
 def sacnf_bandits() -> Table:
-    keys = [SACNF, CONDITIONAL_RADIAL, RADIAL, S2AC, SQL, SAC]
+    return bandits_by_algorithm([SACNF, CONDITIONAL_RADIAL, RADIAL, S2AC, SQL, SAC])
+
+
+def bandits_by_algorithm(keys: list[tuple[str, str]]) -> Table:
+    """KL divergences and worst factors, a line for each algorithm."""
     columns = zip(*bandit_lines(keys, {}), strict=True)
     next(columns)
     lines = ([NAMES[key], *cells] for key, cells in zip(keys, columns, strict=True))
@@ -558,16 +592,65 @@ def s2ac_goals() -> Table:
 
 
 @table
+def mixturesac_goals() -> Table:
+    lines = []
+    for task in ENVIRONMENTS:
+        for key in (MIXTURE, S2AC, SQL, SAC):
+            found = measures("multimodal", task, key)
+            success = mean_and_range(100 * found.success, 1, "%")
+            shares = percent_range(found.shares), seed_by_seed(found.shares)
+            lines.append([ENVIRONMENTS[task], NAMES[key], success, *shares])
+    header = ["task, temperature 1", "algorithm", "episodes that reach a goal", "share of each goal, over seeds and goals"]
+    return [*header, "shares in %, seed by seed"], lines
+
+
+@table
+def mixturesac_choices() -> Table:
+    rows = read("mixture_choices", step=40000)
+    lines = []
+    for setting, of in rows.groupby("setting", sort=False):
+        columns = ["return, heaviest", "return, best by Q", "return, sampled"]
+        seeds = ", ".join(f"{value:.0f}" for value in of["return, heaviest"])
+        lines.append([setting, *(f"{of[column].mean():.0f}" for column in columns), f"{seeds} ({len(of)} seeds)"])
+    lines.sort(key=lambda line: -int(line[1]))
+    return ["HalfCheetah-v5, 40,000 steps", "heaviest", "best by Q", "sampled", "heaviest, seed by seed from 100 on"], lines
+
+
+@table
+def mixturesac_components() -> Table:
+    lines = []
+    for label, n in (("four", 4), ("six", 6), ("eight", 8)):
+        found = [measures("mixture_components", task, ("mixturesac", label)) for task in MODES]
+        cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
+        name = f"MixtureSAC, {n} components"
+        steps = [np.median(ratios_of("mixture_speed", f"{name}{compiled}")) for compiled in ("", ", compiled")]
+        lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps)])
+    header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
+    return ["components", *header, "step, eager", "step, compiled"], lines
+
+
+@table
+def mixturesac_cost() -> Table:
+    lines = []
+    for name in ("1 component", "2 components", "4 components", "8 components", "16 components"):
+        row = f"MixtureSAC, {name}"
+        steps = [f"{np.median(ratios_of('mixture_speed', each)):.2f}" for each in (row, f"{row}, compiled")]
+        acting = (f"{row}: predict(deterministic={deterministic})" for deterministic in (True, False))
+        lines.append([name, *steps, *(f"{np.median(ratios_of('mixture_speed', each)):.2f}" for each in acting)])
+    return ["ratio to SB3's SAC", "step, eager", "compiled", "acting, deterministic", "acting, sampled"], lines
+
+
+@table
 def choosing_goals() -> Table:
     goals = {"multigoal": "MultiGoal-v0, four goals", "multigoal-maxent": "MultiGoalMaxEnt-v0, three goals"}
     lines = []
     for task, name in goals.items():
-        keys = [S2AC, SACNF, SQL, SAC]
+        keys = [MIXTURE, S2AC, SACNF, SQL, SAC]
         found = [None if task != "multigoal" and key == SACNF else measures("multimodal", task, key) for key in keys]
         success = ["not measured" if of is None else f"{100 * of.success.mean():.1f}%" for of in found]
         lines.append([f"{name}: episodes that reach one", *success])
         lines.append(["share of each goal", *("not measured" if of is None else percent_range(of.shares) for of in found)])
-    return ["task, temperature 1", "S2AC", "SACNF", "SoftQLearning", "SB3 SAC"], lines
+    return ["task, temperature 1", "MixtureSAC", "S2AC", "SACNF", "SoftQLearning", "SB3 SAC"], lines
 
 
 @table

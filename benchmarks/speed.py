@@ -363,7 +363,7 @@ def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
             print(f"| {name} | {n_parameters(model)} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
-    known = (BASELINE, "S2AC", "SACNF")
+    known = (BASELINE, "S2AC", "SACNF", "MixtureSAC")
     actors = {name: model for name, model in models.items() if name.startswith(known) and name != PUBLISHED}
     times = measure_acting(actors, args.rounds)
     for name, column in times.items():

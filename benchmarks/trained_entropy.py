@@ -1,6 +1,7 @@
 """
 The entropy that a trained agent's algorithm estimates, beside that of the actions which it really draws (nearest neighbours
-over unbounded actions, Jacobian of tanh added), in states of its own episodes. For S2AC by each estimator; SAC's is exact::
+over unbounded actions, Jacobian of tanh added), in states of its own episodes. For S2AC by each estimator; those of SAC and
+MixtureSAC are exact::
 
     python -m sb3_maxent.zoo train --algo s2ac --env HalfCheetah-v5 -f logs
     python benchmarks/trained_entropy.py --algo s2ac --env HalfCheetah-v5 --model logs/s2ac/HalfCheetah-v5_1/HalfCheetah-v5.zip
@@ -19,13 +20,13 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import write
 
-from sb3_maxent import S2AC
+from sb3_maxent import S2AC, MixtureSAC
 from sb3_maxent.functional import log_det_tanh
 from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.s2ac.sampler import EntropyEstimator
 
 ENTROPY_ESTIMATORS: tuple[EntropyEstimator, ...] = get_args(EntropyEstimator)
-ALGORITHMS: dict[str, type[S2AC] | type[SAC]] = {"s2ac": S2AC, "sac": SAC}
+ALGORITHMS: dict[str, type[S2AC] | type[SAC] | type[MixtureSAC]] = {"s2ac": S2AC, "sac": SAC, "mixturesac": MixtureSAC}
 N_ACTIONS = 4000
 COLUMNS = ["env", "algo", "label", "ent_coef", "target_entropy", "state", *ENTROPY_ESTIMATORS, "own"]
 
@@ -43,7 +44,7 @@ def states_of(model: BaseAlgorithm, env: gym.Env, n_states: int) -> list[np.ndar
     return states
 
 
-def entropies(model: S2AC | SAC, state: np.ndarray) -> dict[str, str]:
+def entropies(model: S2AC | SAC | MixtureSAC, state: np.ndarray) -> dict[str, str]:
     """Entropies of the actions in one state, in nats: estimated, and the samples' own."""
     observations = th.as_tensor(state, dtype=th.float32)[None].expand(N_ACTIONS, -1)
     estimates: dict[str, str] = dict.fromkeys(ENTROPY_ESTIMATORS, "")

@@ -24,15 +24,13 @@ args = parser.parse_args()
 parameters: dict[str, Any] = {"learning_rate": lambda left: 1e-3 * left, "batch_size": 64, "learning_starts": 500}
 parameters |= {"ent_coef": 1.0, "policy_kwargs": {"net_arch": [128, 128]}, "seed": 0, "device": "cpu"}
 models = {}
-for name, n_components in {"4 components": 4, "1 component": 1}.items():
+for name, k in {"4 components": 4, "1 component": 1}.items():
     env = make_vec_env("MixtureBandit-v0", n_envs=8, seed=0)
-    model = MixtureSAC("MlpPolicy", env, n_components=n_components, **parameters)
-    models[name] = model.learn(args.steps, progress_bar=True)
+    models[name] = MixtureSAC("MlpPolicy", env, n_components=k, **parameters).learn(args.steps, progress_bar=True)
 models["4 components"].save("mixture_sac")
 models["4 components"] = MixtureSAC.load("mixture_sac", device="cpu")
-weights, means, stds = (part[0] for part in models["4 components"].actor.components(th.zeros(1, 1)))
-for weight, mean, std in zip(weights, means, stds, strict=True):
-    print(f"component: weight {weight:.2f}, action {mean.tanh().numpy().round(2)}, std before tanh {std.numpy().round(2)}")
+weights, means, _ = models["4 components"].actor.components(th.zeros(1, 1))
+print(f"weights {weights[0].numpy().round(2)}, actions {means[0].tanh().double().numpy().round(2).tolist()}")
 
 with rc_context(STYLE):
     figure, divergences = density_figure(models, [0.0], MixtureBanditEnv().log_prob)
