@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=DATA / "mixture_use.csv")
     args = parser.parse_args()
     th.set_num_threads(1)
+    th.manual_seed(0)
     rows = []
     for agent in (agent for folder in args.folder for agent in trained_agents(folder) if agent.algo == "mixturesac"):
         model = MixtureSAC.load(agent.file, device="cpu", custom_objects={"buffer_size": 1})

@@ -462,27 +462,31 @@ def s2ac_returns() -> Table:
 PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
 
 
-def mujoco_lines(algorithms: dict[str, str], envs: Iterable[str]) -> Iterable[list[str]]:
+@table
+def mujoco() -> Table:
     """Interquartile means with intervals, in the middle and at the end of the training."""
-    for env, step in itertools.product(envs, (50_000, 100_000)):
+    algorithms = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
+    lines = []
+    for env, step in itertools.product(["HalfCheetah-v5"], (50_000, 100_000)):
         cells = []
         for algo in algorithms:
             returns = read("mujoco", env=env, algo=algo, step=step).mean_return.to_numpy()
             iqm = summarise(returns[:, None])["IQM"]
             cells.append(f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}, {len(returns)} seeds)")
-        yield [f"{env}, {step // 1000}k", *cells]
+        lines.append([f"{env}, {step // 1000}k", *cells])
+    return ["IQM", *algorithms.values()], lines
 
 
 @table
-def mixturesac_mujoco() -> Table:
-    algorithms = {"mixturesac-compiled": "MixtureSAC", "sac": "SB3 SAC"}
-    return ["IQM", *algorithms.values()], mujoco_lines(algorithms, ["HalfCheetah-v5"])
-
-
-@table
-def s2ac_mujoco() -> Table:
-    algorithms = {"s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
-    return ["IQM", *algorithms.values()], mujoco_lines(algorithms, ["HalfCheetah-v5"])
+def mujoco_seeds() -> Table:
+    algorithms = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
+    lines = []
+    for algo, name in algorithms.items():
+        of = {
+            step: read("mujoco", env="HalfCheetah-v5", algo=algo, step=step).sort_values("seed") for step in (50_000, 100_000)
+        }
+        lines.append([name, *(", ".join(f"{value:.0f}" for value in rows.mean_return) for rows in of.values())])
+    return ["HalfCheetah-v5, seeds 0 to 4", "50k", "100k"], lines
 
 
 @table
@@ -539,7 +543,9 @@ def soft_q_learning_bandits() -> Table:
 @table
 def choosing_bandits() -> Table:
     lines = bandit_lines([MIXTURE, S2AC, SACNF, SQL, SAC], {})
-    return ["", "MixtureSAC", "S2AC", "SACNF (spline flow)", "SoftQLearning", "SB3 SAC"], (line for line in lines if "KL" in line[0])
+    return ["", "MixtureSAC", "S2AC", "SACNF (spline flow)", "SoftQLearning", "SB3 SAC"], (
+        line for line in lines if "KL" in line[0]
+    )
 
 
 @table
@@ -627,6 +633,24 @@ def mixturesac_components() -> Table:
         lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps)])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
     return ["components", *header, "step, eager", "step, compiled"], lines
+
+
+@table
+def mixturesac_use() -> Table:
+    shown = {
+        "entropy": "entropy of the policy (target -6), nats",
+        "weights_entropy": "entropy of the weights (at most 1.39), nats",
+        "used": "components that hold 95% of the weight",
+        "heaviest": "weight of the heaviest",
+        "lowest_mean_weight": "lowest mean weight of a component",
+        "distance": "distance between two components' actions, a dimension",
+        "std": "deviation within a component, a dimension",
+        "q_range": "range of Q over the components' means",
+        "heaviest_is_best": "share of states where the heaviest is the best by Q",
+    }
+    rows = read("mixture_use", env="HalfCheetah-v5").sort_values("seed")
+    lines = ([what, *(f"{float(value):.2f}" for value in rows[name])] for name, what in shown.items())
+    return ["HalfCheetah-v5, mean over states", *(f"seed {seed}" for seed in rows.seed)], lines
 
 
 @table

@@ -130,6 +130,7 @@ SLOW = [
     (S2AC, BOX, {"entropy_estimator": "hutchinson"}),
     (S2AC, BOX, {"entropy_estimator": "exact", "second_order": True}),
     (MixtureSAC, BOX, {"n_components": 1, "ent_coef": 0.3, "policy_kwargs": {"n_critics": 1}}),
+    (MixtureSAC, BOX, {"n_components": 5, "policy_kwargs": {"n_critics": 2}}),
     (MixtureSAC, BOX, {"n_components": 2, "policy_kwargs": {"activation_fn": th.nn.Tanh}}),
     (SACNF, BOX, {"flow": "spline"}),
     (SACNF, BOX, {"flow": "radial"}),

@@ -47,7 +47,7 @@ def test_cartpole(algo, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kwargs", [[], THREE])
 @pytest.mark.parametrize(
-    ("algo", "kl", "factor"), [("sql", 0.35, 2), ("s2ac", 0.3, 1.6), ("sacnf", 0.2, 1.5), ("mixturesac", 0.12, 1.3)]
+    ("algo", "kl", "factor"), [("sql", 0.35, 2), ("s2ac", 0.3, 1.6), ("sacnf", 0.2, 1.5), ("mixturesac", 0.2, 1.4)]
 )
 def test_modes_of_a_bandit(algo, kl, factor, kwargs, tmp_path):
     compare(tmp_path, [algo], "MixtureBandit-v0", 20_000, *kwargs)

@@ -14,6 +14,7 @@ from sb3_maxent import SACNF, MixtureSAC
 from sb3_maxent.common.gradient_step import OptimizerUpdate
 from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.functional import gaussian_log_probs
+from sb3_maxent.mixture_sac.policies import Mixture
 from sb3_maxent.reference import histogram_kl
 
 OBSERVATION = th.tensor([[0.3, -0.5, 0.8]])
@@ -111,11 +112,19 @@ def test_the_start_follows_its_parameters():
 
 def test_deviations_stay_below_their_bound_and_can_leave_it():
     actor = make_actor(3, max_std=0.3, start_std=0.1)
-    actor.log_std.bias.data.fill_(1.2)
-    log_stds = actor.mixture(OBSERVATION).log_stds
-    assert 0.23 < log_stds.exp().min() and log_stds.exp().max() < 0.3
-    (slope,) = th.autograd.grad(log_stds.sum(), actor.log_std.bias)
-    assert slope.min() > 0.02
+    for raw in (1.2, 4.0):  # SAC's own bound is 2
+        actor.log_std.bias.data.fill_(raw)
+        log_stds = actor.mixture(OBSERVATION).log_stds
+        assert 0.23 < log_stds.exp().min() and log_stds.exp().max() < 0.3
+        (slope,) = th.autograd.grad(log_stds.sum(), actor.log_std.bias)
+        assert slope.min() > 1e-3
+
+
+@pytest.mark.parametrize("max_std", [0.5, 2.0, 7.0])
+def test_a_start_at_the_bound(max_std):
+    actor = make_actor(3, noise=0, start_std=0.99 * max_std, max_std=max_std)
+    actor.log_std.weight.data.zero_()
+    th.testing.assert_close(actor.components(OBSERVATION).stds, th.full((1, 4, 3), 0.99 * max_std), rtol=1e-4, atol=0)
 
 
 # ---------------------------------------------------------------------- one component
@@ -197,9 +206,8 @@ def exact_and_estimated(weights=(0.7, 0.3), n_states=40_000):
     ]
 
     def mixture(obs):
-        kind = type(model.actor).mixture.__globals__["Mixture"]
         logits, means, log_stds = (part.expand(len(obs), *part.shape[1:]) for part in parts)
-        return kind(logits.log_softmax(dim=1), means, log_stds)
+        return Mixture(logits.log_softmax(dim=1), means, log_stds)
 
     model.actor.mixture = mixture
     observations = th.zeros(n_states, *model.observation_space.shape)
@@ -245,7 +253,37 @@ def test_deterministic_actions():
     for slope, best in ((-1.0, -0.6), (1.0, 0.9)):
         model.policy.critic.q_particles = lambda features, actions, slope=slope: slope * actions.sum(dim=2)
         assert model.predict(observation, deterministic=True)[0].item() == pytest.approx(best, abs=1e-5)
-    assert model.predict(observation, deterministic=False)[0].item() not in (0.9, -0.6)
+    assert abs(model.predict(observation)[0].item() - model.predict(observation)[0].item()) > 1e-4
+
+
+def test_each_state_has_its_own_component():
+    """In two states the weight and the means are on other sides: no row is given another's component, nor its mean."""
+    actor = make_actor(1, n_components=2, start_std=0.01, max_std=0.02)
+    table = {0: ([9.0, -9.0], [0.5, -0.2]), 1: ([-9.0, 9.0], [-0.7, 0.3])}
+    states = th.tensor([0, 1, 1, 0, 1])
+
+    def mixture(obs):
+        logits, means = (th.tensor([table[int(state)][part] for state in obs]) for part in (0, 1))
+        return Mixture(logits.log_softmax(dim=1), means[:, :, None], th.full((len(obs), 2, 1), -5.0))
+
+    actor.mixture = mixture
+    expected = th.tensor([0.5, 0.3, 0.3, 0.5, 0.3])[:, None]
+    th.testing.assert_close(actor(states, deterministic=True), expected.tanh())
+    for actions in (actor(states), actor.action_log_prob(states)[0]):
+        th.testing.assert_close(actions, expected.tanh(), rtol=0, atol=0.05)
+
+
+def test_components_have_noise_of_their_own():
+    actor = make_actor(2, noise=0, mean_spread=0.0)
+    for layer in (actor.mu, actor.log_std):
+        layer.weight.data.zero_()
+    actions, _, _ = actor.component_actions(OBSERVATION)
+    assert th.cdist(actions[0], actions[0]).triu(1).unique().numel() == 7  # six distances, and zero
+
+
+def test_products_have_a_row_for_each_component():
+    """By which the faster library for them is chosen."""
+    assert make_model(MixtureSAC, spaces.Box(-1, 1, (1,)), n_components=3)._n_actions_a_transition() == 3
 
 
 @pytest.mark.parametrize(("n_components", "lowest", "highest"), [(1, 1.2, 1.4), (4, 0, 0.1), (8, 0, 0.1)])

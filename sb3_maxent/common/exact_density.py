@@ -5,7 +5,6 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
 from sb3_maxent.common.policies import MaxEntActor
@@ -47,9 +46,9 @@ class ExactDensityActor(MaxEntActor):
         self.log_std = nn.Linear(self.latent_dim, n_gaussians * self.action_dim)
 
     def _gaussians(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Latent features (B, L), and means and log-deviations (B, K * d) of the Gaussians before tanh."""
+        """Latent features (B, L), and means and log-deviations (B, K * d), not bounded yet, of the Gaussians before tanh."""
         latent = self.latent_pi(self.extract_features(obs, self.features_extractor))
-        return latent, self.mu(latent), self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return latent, self.mu(latent), self.log_std(latent)
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """

@@ -23,8 +23,6 @@ from sb3_maxent.mixture_sac.policies import (
     MultiInputPolicy,
 )
 
-POLICY_PARAMETERS = ("n_components", "mean_spread", "start_std", "max_std", "deterministic_action")
-
 
 class MixtureSAC(MaxEntAlgorithm):
     """
@@ -171,7 +169,7 @@ class MixtureSAC(MaxEntAlgorithm):
     # ------------------------------------------------------------------ setting up
 
     def _policy_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in POLICY_PARAMETERS}
+        return {name: getattr(self, name) for name in MixtureSACPolicy.own_parameters}
 
     def _default_target_entropy(self) -> float:
         return -float(get_action_dim(self.action_space))

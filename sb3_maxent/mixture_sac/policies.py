@@ -7,6 +7,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 from torch.nn import functional as F
 
@@ -57,6 +58,15 @@ class Components(NamedTuple):
     stds: th.Tensor
 
 
+def chosen(of_components: th.Tensor, component: th.Tensor) -> th.Tensor:
+    """
+    :param of_components: (B, K, d)
+    :param component: (B, 1) index of a component for each state
+    :return: (B, d) what belongs to that component
+    """
+    return of_components.take_along_dim(component.unsqueeze(2), dim=1).squeeze(1)
+
+
 class MixtureActor(ExactDensityActor):
     """
     SAC's actor with K Gaussians and their weights: ``a = tanh(u)``, u from ``sum_k w_k(s) N(mean_k(s), std_k(s))``.
@@ -69,9 +79,9 @@ class MixtureActor(ExactDensityActor):
     :param activation_fn: Activation function
     :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
     :param n_components: Number of Gaussians, K
-    :param mean_spread: How far the components' actions are spread over the action space at first
-    :param start_std: Standard deviation of several Gaussians at first, before tanh
-    :param max_std: Largest standard deviation of several Gaussians, before tanh
+    :param mean_spread: How far the components' actions are spread over the action space at first, in [0, 0.99]
+    :param start_std: Standard deviation of several Gaussians at first, before tanh, in [0.0001, 0.99 ``max_std``]
+    :param max_std: Largest standard deviation of several Gaussians, before tanh, in [0.001, 7]
     """
 
     own_parameters = ("n_components", "mean_spread", "start_std", "max_std")
@@ -107,7 +117,7 @@ class MixtureActor(ExactDensityActor):
         nn.init.zeros_(self.logits.bias)
         # What the bound turns into start_std
         nn.init.constant_(self.log_std.bias, math.log(max_std) - math.log(max_std / start_std - 1))
-        # Evenly spread over the action space, the same for all seeds: components that start alike would learn the same
+        # Spread over the action space, the same for all seeds: components that start alike would learn the same
         starts = 2 * th.quasirandom.SobolEngine(self.action_dim, scramble=True, seed=1).draw(n_components) - 1
         with th.no_grad():
             self.mu.bias.copy_(unsquash(mean_spread * starts).flatten())
@@ -122,13 +132,14 @@ class MixtureActor(ExactDensityActor):
         latent, means, log_stds = self._gaussians(obs)
         shape = (-1, self.n_components, self.action_dim)
         if self.n_components == 1:
-            log_weights = latent.new_zeros(len(latent), 1)
+            log_weights = th.zeros_like(means[:, :1])
+            log_stds = log_stds.clamp(max=LOG_STD_MAX)
         else:
             log_weights = self.logits(latent).log_softmax(dim=1)
             # A soft bound, which a deviation can leave again. Without one, components that are broad while Q is still flat
             # come to rest between modes, each on two of them, where the gradient keeps them.
             log_stds = math.log(self.max_std) - F.softplus(math.log(self.max_std) - log_stds)
-        return Mixture(log_weights, means.view(shape), log_stds.view(shape))
+        return Mixture(log_weights, means.view(shape), log_stds.clamp(min=LOG_STD_MIN).view(shape))
 
     @th.no_grad()
     def components(self, obs: PyTorchObs) -> Components:
@@ -156,13 +167,12 @@ class MixtureActor(ExactDensityActor):
 
     def _draw(self, mixture: Mixture) -> th.Tensor:
         """An unbounded action (B, d) of a component that is drawn by weight; no gradient goes to the weights."""
-        log_weights, means, log_stds = mixture
+        means, log_stds = mixture.means, mixture.log_stds
         if self.n_components == 1:
             mean, log_std = means[:, 0], log_stds[:, 0]
         else:
-            rows = th.arange(len(means), device=means.device)
-            drawn = th.multinomial(log_weights.exp(), 1).squeeze(1)
-            mean, log_std = means[rows, drawn], log_stds[rows, drawn]
+            drawn = th.multinomial(mixture.log_weights.exp(), 1)
+            mean, log_std = chosen(means, drawn), chosen(log_stds, drawn)
         return mean + log_std.exp() * th.randn_like(mean)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
@@ -174,12 +184,12 @@ class MixtureActor(ExactDensityActor):
         mixture = self.mixture(observation)
         if not deterministic:
             return th.tanh(self._draw(mixture))
-        rows = th.arange(len(mixture.means), device=mixture.means.device)
-        return th.tanh(mixture.means[rows, mixture.log_weights.argmax(dim=1)])
+        return th.tanh(chosen(mixture.means, mixture.log_weights.argmax(dim=1, keepdim=True)))
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """
-        Draw an action in each state. Its gradient goes to the component that it was drawn from, and none to the weights.
+        Draw an action in each state. The action's gradient goes to the component that it was drawn from, and not to the
+        weights, which only the log-density depends on. Training uses :meth:`component_actions`.
 
         :param obs: batch of B observations
         :return: (B, d) actions in [-1, 1], and their log-densities (B,) in nats, exact
@@ -212,9 +222,9 @@ class MixtureSACPolicy(MaxEntPolicy):
     :param action_space: Action space
     :param lr_schedule: Learning rate schedule (could be constant)
     :param n_components: Number of Gaussians
-    :param mean_spread: How far the components' actions are spread over the action space at first
-    :param start_std: Standard deviation of several Gaussians at first, before tanh
-    :param max_std: Largest standard deviation of several Gaussians, before tanh
+    :param mean_spread: How far the components' actions are spread over the action space at first, in [0, 0.99]
+    :param start_std: Standard deviation of several Gaussians at first, before tanh, in [0.0001, 0.99 ``max_std``]
+    :param max_std: Largest standard deviation of several Gaussians, before tanh, in [0.001, 7]
     :param deterministic_action: Which component's mean is the deterministic action, ``"heaviest"`` or ``"best"``
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: for parameters out of their range
@@ -262,7 +272,7 @@ class MixtureSACPolicy(MaxEntPolicy):
             return self.actor(observation, deterministic)
         actions = th.tanh(self.actor.mixture(observation).means)
         q_values = self.critic.q_particles(self.critic.particle_features(observation), actions)  # (B, K)
-        return actions[th.arange(len(actions), device=actions.device), q_values.argmax(dim=1)]
+        return chosen(actions, q_values.argmax(dim=1, keepdim=True))
 
 
 MlpPolicy = MixtureSACPolicy

@@ -6,6 +6,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
 from sb3_maxent.common.checks import check_choice, check_number
@@ -67,7 +68,7 @@ class FlowActor(ExactDensityActor):
         """Mean and log-deviation (B, d) of the Gaussian before the flow, and the transforms that follow it."""
         latent, mean, log_std = self._gaussians(obs)
         context = latent if self.conditional_flow else None
-        return mean, log_std, [flow(context) for flow in self.flows]
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), [flow(context) for flow in self.flows]
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """
