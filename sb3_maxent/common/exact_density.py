@@ -48,7 +48,8 @@ class ExactDensityActor(MaxEntActor):
     def _gaussians(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """Latent features (B, L), and means and log-deviations (B, K * d), not bounded yet, of the Gaussians before tanh."""
         latent = self.latent_pi(self.extract_features(obs, self.features_extractor))
-        return latent, self.mu(latent), self.log_std(latent)
+        log_std = self.log_std(latent)  # first, which decides in what order gradients are added
+        return latent, self.mu(latent), log_std
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """
