@@ -94,7 +94,7 @@ def q_function(model: PolicyPredictor, state: ArrayLike) -> Callable[[np.ndarray
     Q in one state, as a function of the action: the smallest of the critics' values, or the mean where critics return
     quantiles (TQC).
 
-    :param model: one that has critics Q(s, a), as S2AC, SoftQLearning, SAC, TQC and TD3 have
+    :param model: one that has critics Q(s, a), as MixtureSAC, S2AC, SoftQLearning, SAC, TQC and TD3 have
     :param state: one observation
     :return: function from actions (M, d) in [-1, 1] to values (M,)
     :raises TypeError: for a model without such critics
@@ -103,7 +103,8 @@ def q_function(model: PolicyPredictor, state: ArrayLike) -> Callable[[np.ndarray
     _action_space(model)
     if not has_q_function(model):
         raise TypeError(
-            f"`model` must have critics Q(s, a), as S2AC, SoftQLearning, SAC and TQC have, which {_name(model)} has not"
+            "`model` must have critics Q(s, a), as MixtureSAC, S2AC, SoftQLearning, SAC and TQC have, which "
+            f"{_name(model)} has not"
         )
     _repeated(model, state, 1)  # an error now, not at the first call
 

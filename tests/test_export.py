@@ -54,13 +54,14 @@ QUICK = {
         "discretesac-batch-norm",
         "sql",
         "sql-discrete",
+        "mixturesac",
         "sacnf-no-flow",
         "sacnf-planar",
         "s2ac",
         "s2ac-amortized",
         "s2ac-tanh",
     },
-    "torch.export": {"sql", "discretesac-mask"},
+    "torch.export": {"sql", "discretesac-mask", "mixturesac-best"},
     "onnx": {"discretesac-multi"},
 }
 

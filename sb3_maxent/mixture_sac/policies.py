@@ -64,7 +64,8 @@ def chosen(of_components: th.Tensor, component: th.Tensor) -> th.Tensor:
     :param component: (B, 1) index of a component for each state
     :return: (B, d) what belongs to that component
     """
-    return of_components.take_along_dim(component.unsqueeze(2), dim=1).squeeze(1)
+    index = component.unsqueeze(2).expand(-1, 1, of_components.shape[2])
+    return of_components.gather(1, index).squeeze(1)
 
 
 class MixtureActor(ExactDensityActor):
