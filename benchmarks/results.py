@@ -892,18 +892,20 @@ def s2ac_higher_rate() -> Table:
 
 @table
 def s2ac_trained_entropy() -> Table:
-    labels = [("HalfCheetah-v5", "s2ac", "seed 2"), ("HalfCheetah-v5", "s2ac", "target entropy -4.3, seed 0")]
-    labels += [("HalfCheetah-v5", "s2ac", "secants, seed 100")]
-    labels += [("HalfCheetah-v5", "sac", "seed 1"), ("Hopper-v5", "s2ac", "seed 1"), ("Hopper-v5", "sac", "seed 1")]
+    best = ", best evaluation"
+    labels = [("HalfCheetah-v5", "s2ac", f"100k, seed {seed}") for seed in range(3)]
+    labels += [("HalfCheetah-v5", "s2ac", f"secants, seed 100{best}"), ("HalfCheetah-v5", "sac", f"seed 1{best}")]
+    labels += [("HalfCheetah-v5", "s2ac", f"{of}{best}") for of in ("seed 2", "target entropy -4.3, seed 0")]
+    labels += [("Hopper-v5", "s2ac", f"seed 1{best}"), ("Hopper-v5", "sac", f"seed 1{best}")]
     lines = []
     for env, algo, label in labels:
-        rows = read("trained_entropy", env=env, algo=algo, label=f"{label}, best evaluation")
+        rows = read("trained_entropy", env=env, algo=algo, label=label)
         means = [
             "" if rows[of].eq("").all() else f"{rows[of].astype(float).mean():.2f}"
             for of in ("secant", "closed_form", "exact", "own")
         ]
         target = f"{float(rows.target_entropy.iloc[0]):g}"
-        lines.append([f"{NAMES[algo, '']}, {env}, {label}".replace("SB3 ", ""), *means, target])
+        lines.append([f"{NAMES[algo, '']}, {env}, {label.removesuffix(best)}".replace("SB3 ", ""), *means, target])
     return ["agent", "entropy by secants", "closed form", "exact", "the actions' own", "target entropy"], lines
 
 
