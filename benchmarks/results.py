@@ -449,7 +449,9 @@ def soft_q_learning_returns() -> Table:
 
 @table
 def s2ac_returns() -> Table:
+    today, sac = final_returns("mujoco", "Pendulum-v1", "s2ac-compiled"), final_returns("sql", "Pendulum-v1", "sac")
     lines = [
+        ["Pendulum-v1, today's defaults", "20k", over_seeds(today), over_seeds(sac)],
         ["Pendulum-v1", "20k", *(over_seeds(final_returns(name, "Pendulum-v1", algo)) for name, algo in PENDULUM)],
         *(
             [env, "50k", *(over_seeds(final_returns("s2ac", env, algo), 0) for algo in ("s2ac", "sac"))]
@@ -896,6 +898,7 @@ def s2ac_trained_entropy() -> Table:
     labels = [("HalfCheetah-v5", "s2ac", f"100k, seed {seed}") for seed in range(3)]
     labels += [("HalfCheetah-v5", "s2ac", f"secants, seed 100{best}"), ("HalfCheetah-v5", "sac", f"seed 1{best}")]
     labels += [("HalfCheetah-v5", "s2ac", f"{of}{best}") for of in ("seed 2", "target entropy -4.3, seed 0")]
+    labels += [("Pendulum-v1", "s2ac", "20k, seed 0")]
     labels += [("Hopper-v5", "s2ac", f"seed 1{best}"), ("Hopper-v5", "sac", f"seed 1{best}")]
     lines = []
     for env, algo, label in labels:
