@@ -464,26 +464,28 @@ def s2ac_returns() -> Table:
 PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
 
 
+# Names in mujoco.csv
+ON_MUJOCO = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
+
+
 @table
 def mujoco() -> Table:
     """Interquartile means with intervals, in the middle and at the end of the training."""
-    algorithms = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
     lines = []
     for env, step in itertools.product(["HalfCheetah-v5"], (50_000, 100_000)):
         cells = []
-        for algo in algorithms:
+        for algo in ON_MUJOCO:
             returns = read("mujoco", env=env, algo=algo, step=step).mean_return.to_numpy()
             iqm = summarise(returns[:, None])["IQM"]
             cells.append(f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}, {len(returns)} seeds)")
         lines.append([f"{env}, {step // 1000}k", *cells])
-    return ["IQM", *algorithms.values()], lines
+    return ["IQM", *ON_MUJOCO.values()], lines
 
 
 @table
 def mujoco_seeds() -> Table:
-    algorithms = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
     lines = []
-    for algo, name in algorithms.items():
+    for algo, name in ON_MUJOCO.items():
         of = {
             step: read("mujoco", env="HalfCheetah-v5", algo=algo, step=step).sort_values("seed") for step in (50_000, 100_000)
         }
@@ -586,30 +588,27 @@ def sacnf_multigoal() -> Table:
     return ["", "critics", "episodes that reach a goal", "share of each goal", "return"], lines
 
 
-@table
-def s2ac_goals() -> Table:
+def goals_by_algorithm(keys: list[tuple[str, str]], cases: Iterable[tuple[str, str]]) -> Table:
+    """Success and shares of the goals, a line for each case (task and label) and algorithm."""
     lines = []
-    for task, label in (("multigoal", ""), ("multigoal-maxent", ""), ("multigoal-maxent", "temperature 0.7")):
-        for key in (S2AC, SQL, SAC):
-            found = measures("multimodal", task, (key[0], label))
-            success = mean_and_range(100 * found.success, 1, "%")
-            name = f"{ENVIRONMENTS[task]}, {label or 'temperature 1'}"
-            lines.append([name, NAMES[key], success, percent_range(found.shares), seed_by_seed(found.shares)])
+    for (task, label), key in itertools.product(cases, keys):
+        found = measures("multimodal", task, (key[0], label))
+        success = mean_and_range(100 * found.success, 1, "%")
+        name = f"{ENVIRONMENTS[task]}, {label or 'temperature 1'}"
+        lines.append([name, NAMES[key], success, percent_range(found.shares), seed_by_seed(found.shares)])
     header = ["task", "algorithm", "episodes that reach a goal", "share of each goal, over seeds and goals"]
     return [*header, "shares in %, seed by seed"], lines
 
 
 @table
+def s2ac_goals() -> Table:
+    cases = [*((task, "") for task in ENVIRONMENTS), ("multigoal-maxent", "temperature 0.7")]
+    return goals_by_algorithm([S2AC, SQL, SAC], cases)
+
+
+@table
 def mixturesac_goals() -> Table:
-    lines = []
-    for task in ENVIRONMENTS:
-        for key in (MIXTURE, S2AC, SQL, SAC):
-            found = measures("multimodal", task, key)
-            success = mean_and_range(100 * found.success, 1, "%")
-            shares = percent_range(found.shares), seed_by_seed(found.shares)
-            lines.append([ENVIRONMENTS[task], NAMES[key], success, *shares])
-    header = ["task, temperature 1", "algorithm", "episodes that reach a goal", "share of each goal, over seeds and goals"]
-    return [*header, "shares in %, seed by seed"], lines
+    return goals_by_algorithm([MIXTURE, S2AC, SQL, SAC], [(task, "") for task in ENVIRONMENTS])
 
 
 @table

@@ -223,3 +223,16 @@ class ParticleCritic(BoxCritic):
         for index, other in enumerate(gradients[1:], start=1):
             gradient = th.where(smallest == index, other, gradient)
         return smallest_values.view(actions.shape[:2]), gradient.view(actions.shape)
+
+
+def differentiable_q(critic: ParticleCritic, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    """
+    Q-values whose gradient goes to the actions alone, from one pass: nothing goes back through the critics a second time.
+
+    :param critic: the critics
+    :param features: (B, F) of :meth:`ParticleCritic.particle_features`
+    :param actions: (B, N, d) actions in [-1, 1], with a graph
+    :return: (B, N) Q-values
+    """
+    q_values, q_gradient = critic.q_and_gradient(features, actions.detach())
+    return q_values + ((actions - actions.detach()) * q_gradient).sum(dim=2)

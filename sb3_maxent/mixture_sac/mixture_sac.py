@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.particles import ParticleCritic
+from sb3_maxent.common.particles import ParticleCritic, differentiable_q
 from sb3_maxent.mixture_sac.policies import (
     CnnPolicy,
     DeterministicAction,
@@ -188,8 +188,6 @@ class MixtureSAC(MaxEntAlgorithm):
     def _actor_loss(self, step: GradientStep) -> tuple[th.Tensor, th.Tensor]:
         actions, log_prob, weights = self.actor.component_actions(step.batch.observations)
         critic_features = self.critic.particle_features(step.batch.observations)
-        q_values, q_gradient = self.critic.q_and_gradient(critic_features, actions.detach())
-        # The values with their gradient: nothing goes back through the critics a second time
-        q_values = q_values + ((actions - actions.detach()) * q_gradient).sum(dim=2)
+        q_values = differentiable_q(self.critic, critic_features, actions)
         loss = (weights * (step.ent_coef * log_prob - q_values)).sum(dim=1).mean()
         return loss, -(weights * log_prob).detach().sum(dim=1, keepdim=True)

@@ -33,15 +33,15 @@ class Mixture(NamedTuple):
     means: th.Tensor
     log_stds: th.Tensor
 
-    def joint_log_probs(self, u: th.Tensor) -> th.Tensor:
+    def log_prob(self, u: th.Tensor) -> th.Tensor:
         """
-        Log-density of point and component together, ``log w_k + log N(u; mean_k, std_k)``. Its logsumexp over the components
-        is the mixture's log-density before tanh.
+        Log-density of the actions tanh(u), ``log sum_k w_k N(u; mean_k, std_k) - log det tanh``.
 
         :param u: (B, N, d) unbounded actions
-        :return: (B, N, K) in nats
+        :return: (B, N) in nats
         """
-        return gaussian_log_probs(u, self.means, self.log_stds) + self.log_weights.unsqueeze(1)
+        joint = gaussian_log_probs(u, self.means, self.log_stds) + self.log_weights.unsqueeze(1)
+        return joint.logsumexp(dim=2) - log_det_tanh(u)
 
 
 class Components(NamedTuple):
@@ -163,8 +163,7 @@ class MixtureActor(ExactDensityActor):
         """
         mixture = self.mixture(obs)
         u = mixture.means + mixture.log_stds.exp() * th.randn_like(mixture.means)
-        log_prob = mixture.joint_log_probs(u).logsumexp(dim=2) - log_det_tanh(u)
-        return th.tanh(u), log_prob, mixture.log_weights.exp()
+        return th.tanh(u), mixture.log_prob(u), mixture.log_weights.exp()
 
     def _draw(self, mixture: Mixture) -> th.Tensor:
         """An unbounded action (B, d) of a component that is drawn by weight; no gradient goes to the weights."""
@@ -197,8 +196,7 @@ class MixtureActor(ExactDensityActor):
         """
         mixture = self.mixture(obs)
         u = self._draw(mixture)
-        log_prob = mixture.joint_log_probs(u.unsqueeze(1)).logsumexp(dim=2).squeeze(1)
-        return th.tanh(u), log_prob - log_det_tanh(u)
+        return th.tanh(u), mixture.log_prob(u.unsqueeze(1)).squeeze(1)
 
     def log_prob(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
         """
@@ -208,9 +206,7 @@ class MixtureActor(ExactDensityActor):
         :param actions: (B, d) actions in [-1, 1]
         :return: (B,) in nats
         """
-        u = unsquash(actions)
-        log_prob = self.mixture(obs).joint_log_probs(u.unsqueeze(1)).logsumexp(dim=2).squeeze(1)
-        return log_prob - log_det_tanh(u)
+        return self.mixture(obs).log_prob(unsquash(actions).unsqueeze(1)).squeeze(1)
 
 
 class MixtureSACPolicy(MaxEntPolicy):

@@ -18,7 +18,7 @@ from sb3_maxent.common.gradient_step import GradientStep, StepResult
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.observations import choose_observations, first_observations
-from sb3_maxent.common.particles import CriticChoice, ParticleCritic, Precision
+from sb3_maxent.common.particles import CriticChoice, ParticleCritic, Precision, differentiable_q
 from sb3_maxent.functional.kernels import BandwidthRule
 from sb3_maxent.s2ac.policies import BehaviorPolicy, CnnPolicy, MlpPolicy, MultiInputPolicy, S2ACActor, S2ACPolicy
 from sb3_maxent.s2ac.sampler import EntropyEstimator, OutOfBounds, Particles
@@ -326,10 +326,7 @@ class S2AC(MaxEntAlgorithm):
         particles = self.policy.sampler.along(path, *start)
         entropy, loss = self._entropy(particles), actor_features.new_zeros(())
         if self.learned_start:
-            actions = th.tanh(particles.u)
-            q_values, q_gradient = self.critic.q_and_gradient(critic_features, actions.detach())
-            # The values with their gradient: nothing goes back through the critics a second time
-            q_values = q_values + ((actions - actions.detach()) * q_gradient).sum(dim=2)
+            q_values = differentiable_q(self.critic, critic_features, th.tanh(particles.u))
             loss = -(q_values.mean() + (ent_coef * entropy).mean())
             if self.likelihood_ratio:
                 loss = loss + self._likelihood_ratio_loss(particles, q_values.detach(), ent_coef)
