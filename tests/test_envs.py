@@ -3,6 +3,7 @@
 import copy
 import importlib
 import pickle
+import sys
 import warnings
 from typing import Any
 
@@ -16,7 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecVideoRecorder
 
 import sb3_maxent
-from sb3_maxent.envs import MixtureBanditEnv, MultiGoalEnv, TabularMDPEnv
+from sb3_maxent.envs import MixtureBanditEnv, MultiGoalEnv, PerturbationWrapper, TabularMDPEnv, TwoWaysEnv
 
 WALL = [[[-2, 0], [0, 2]]]
 UNEVEN: dict[str, Any] = {"weights": [0.7, 0.3], "means": [[0.9], [-0.4]], "widths": [0.3, 0.1], "ent_coef": 0.5}
@@ -39,6 +40,8 @@ VARIANTS = [
     ("TabularMDP-v0", {}),
     ("TabularMDP-v0", {"start": -3, "horizon": 4}),
     ("TabularMDP-v0", FORK),
+    ("TwoWays-v0", {}),
+    ("TwoWays-v0", {"closed": "up", "frame_skip": 5, "reset_noise_scale": 0.4, "goal_threshold": 1}),
 ]
 IDS = sorted({env_id for env_id, _ in VARIANTS})
 variants = pytest.mark.parametrize("env_id, kwargs", VARIANTS, ids=lambda value: value if isinstance(value, str) else "")
@@ -334,6 +337,90 @@ def test_tabular_refuses_actions_outside():
             env.step(action)
 
 
+# ---------------------------------------------------------------------------------------------------- two ways
+
+RIGHT = np.array([1, 0], dtype=np.float32)
+
+
+def steer(way, n_steps=40, **kwargs):
+    """What each step says on the way from corner to corner, by forces towards the next one."""
+    y = {"up": 1, "down": -1}[way]
+    corners = [(-1, 0), (-1, y), (1, y), (1, 0), (2, 0)]
+    env = TwoWaysEnv(**kwargs)
+    observation = env.reset(seed=0)[0]
+    said: list[Any] = []
+    while len(said) < n_steps and not (said and said[-1][2]):
+        if len(corners) > 1 and np.linalg.norm(observation[:2] - corners[0]) < 0.3:
+            corners.pop(0)
+        said.append(env.step(np.clip(corners[0] - observation[:2] - 0.2 * observation[2:], -1, 1, dtype=np.float32)))
+        observation = said[-1][0]
+    return said
+
+
+def test_two_ways_moves_by_the_laws_of_motion():
+    """A free ball under a constant force: v' = (F - d v') dt / m + v, MuJoCo's Euler step with implicit damping."""
+    env = TwoWaysEnv(reset_noise_scale=0)
+    env.reset(seed=0)
+    position, velocity = -2.0, 0.0
+    for action in (1.0, 0.5, -1.0):
+        for _ in range(10):
+            velocity = (velocity + 20 * action * 0.02) / (1 + 3 * 0.02)
+            position += velocity * 0.02
+        observation = env.step(np.array([action, 0], dtype=np.float32))[0]
+        np.testing.assert_allclose(observation, [position, 0, velocity, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_two_ways_leads_around_the_block_on_both_sides(way):
+    said = steer(way)
+    *on_the_way, end = said
+    assert [step[1:4] for step in on_the_way] == [(-1.0, False, False)] * len(on_the_way)
+    assert end[1:] == (0.0, True, False, {"way": way, "is_success": True})
+    assert np.linalg.norm(end[0][:2] - [2, 0]) <= 0.45
+    assert said[2][4] == {"way": None, "is_success": False}  # not yet beside the block
+
+
+@pytest.mark.parametrize("closed, other", [("up", "down"), ("down", "up")])
+def test_two_ways_closed_way_has_a_wall(closed, other):
+    said = steer(closed, closed=closed)
+    assert len(said) == 40 and max(step[0][0] for step in said) < -0.59  # the ball's radius before the wall, but for softness
+    assert steer(other, closed=closed)[-1][4] == {"way": other, "is_success": True}
+
+
+def test_two_ways_walls_hold():
+    env = TwoWaysEnv()
+    env.reset(seed=0)
+    assert max(env.step(RIGHT)[0][0] for _ in range(30)) < -0.59  # the block
+    positions = np.array([said[0][:2] for said in play(gym.make("TwoWays-v0"), n_steps=400)])
+    nearest = np.abs(positions[:, None] - env.walls).max(axis=2).min(axis=1)
+    assert nearest.min() > 0.5  # the ball's middle is in no wall
+
+
+def test_two_ways_starts_within_the_noise_and_is_cut_after_40_actions():
+    env = gym.make("TwoWays-v0")
+    starts = np.array([env.reset(seed=seed)[0] for seed in range(200)])
+    offsets = starts[:, :2] - [-2, 0]
+    assert (np.abs(offsets) <= 0.1 + 1e-6).all() and (np.ptp(offsets, axis=0) > 0.18).all() and not starts[:, 2:].any()
+    cut = [env.step(np.zeros(2, dtype=np.float32))[3] for _ in range(40)]
+    assert cut == [False] * 39 + [True]
+
+
+def test_two_ways_is_a_mujoco_world_that_can_be_perturbed():
+    """Twice the mass: half the acceleration at first."""
+    light, heavy = gym.make("TwoWays-v0"), PerturbationWrapper(gym.make("TwoWays-v0"), mass=2.0)
+    for env in (light, heavy):
+        env.reset(seed=0)
+        env.unwrapped.frame_skip = 1
+    np.testing.assert_allclose(light.step(RIGHT)[0][2], 0.4 / 1.06, rtol=1e-5)
+    np.testing.assert_allclose(heavy.step(RIGHT)[0][2], 0.2 / 1.03, rtol=1e-5)
+
+
+def test_two_ways_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(ImportError, match=r'TwoWays-v0 needs mujoco: pip install "sb3_maxent\[mujoco\]"'):
+        TwoWaysEnv()
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 P = [[[0.5, 0.5]] * 2, [[1.0, 0.0]] * 2]
@@ -377,6 +464,11 @@ P = [[[0.5, 0.5]] * 2, [[1.0, 0.0]] * 2]
         (TabularMDPEnv, {"horizon": 2.5}, "`horizon` must be an integer, not 2.5"),
         (TabularMDPEnv, {"terminal": [5]}, r"`terminal` must be different integers in \[0, 4\]"),
         (TabularMDPEnv, {"terminal": range(5)}, "`terminal` must leave at least one state"),
+        (TwoWaysEnv, {"closed": "left"}, "`closed` must be None, 'up' or 'down', not 'left'"),
+        (TwoWaysEnv, {"frame_skip": 0}, r"`frame_skip` must be a finite number in \[1, inf\], not 0"),
+        (TwoWaysEnv, {"frame_skip": 2.5}, "`frame_skip` must be a whole number of steps, not 2.5"),
+        (TwoWaysEnv, {"reset_noise_scale": 0.5}, r"`reset_noise_scale` must be a finite number in \[0, 0.4\], not 0.5"),
+        (TwoWaysEnv, {"goal_threshold": 0}, "`goal_threshold` must be a finite number .* not 0"),
         (TabularMDPEnv, {"terminal": [4], "initial": [0, 0, 0, 0, 1]}, r"`initial` must be 0 in the terminal states \[4\]"),
     ],
 )

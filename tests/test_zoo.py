@@ -50,7 +50,7 @@ PAIRS = [
     *(
         (algo, env_id)
         for algo in ("mixturesac", "s2ac", "sacnf", "sql")
-        for env_id in ("MultiGoalMaxEnt-v0", "MixtureBandit-v0")
+        for env_id in ("MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TwoWays-v0")
     ),
 ]
 # Between which numbers the return of an episode lies, trained or not
@@ -60,6 +60,7 @@ REWARDS = {
     "MultiGoalMaxEnt-v0": (-700, 0),
     "MixtureBandit-v0": (-20, 1),
     "TabularMDP-v0": (-1000, 1000),
+    "TwoWays-v0": (-40, 0),
 }
 # Of algorithms that are not ours, for environments that rl_zoo3 has no entry for
 OTHERS = {"sac": "SAC", "tqc": "TQC"}
@@ -164,7 +165,7 @@ def test_hyperparams_file():
         assert ("atari" in HYPERPARAMS[algo]) == (algo not in ("mixturesac", "s2ac", "sacnf"))
     discrete = {"CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3"}
     assert discrete <= set(HYPERPARAMS["discretesac"]) & set(HYPERPARAMS["sql"])
-    ours = {"MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TabularMDP-v0"}
+    ours = {"MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TabularMDP-v0", "TwoWays-v0"}
     mujoco = {f"{name}-v5" for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Humanoid")}
     assert ours | mujoco | {"Pendulum-v1"} <= set(HYPERPARAMS["sql"])
     continuous = {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3"}
@@ -943,7 +944,7 @@ def test_same_settings():
     """Algorithms are compared with the same networks (but the number of critics), batches, steps and temperature"""
     assert HYPERPARAMS["tqc"] == HYPERPARAMS["sac"] == {name: HYPERPARAMS["sacnf"][name] for name in HYPERPARAMS["sac"]}
     for algo in ("mixturesac", "s2ac"):
-        for env_id in ("MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0"):
+        for env_id in ("MultiGoal-v0", "MultiGoalMaxEnt-v0", "MixtureBandit-v0", "TwoWays-v0"):
             sac, ours = HYPERPARAMS["sac"][env_id], HYPERPARAMS[algo][env_id]
             assert {key: ours[key] for key in sac if key != "policy_kwargs"} == {
                 key: value for key, value in sac.items() if key != "policy_kwargs"

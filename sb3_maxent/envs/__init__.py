@@ -10,6 +10,7 @@ from sb3_maxent.envs.mixture_bandit import MixtureBanditEnv
 from sb3_maxent.envs.multigoal import MultiGoalEnv
 from sb3_maxent.envs.perturbation import PERTURBATIONS, PerturbationWrapper
 from sb3_maxent.envs.tabular import TabularMDPEnv
+from sb3_maxent.envs.two_ways import TwoWaysEnv
 
 _ENTRY_POINTS = {
     "MultiGoal-v0": ("MultiGoalEnv", {"max_episode_steps": 30}),
@@ -28,9 +29,10 @@ _ENTRY_POINTS = {
     ),
     "MixtureBandit-v0": ("MixtureBanditEnv", {}),
     "TabularMDP-v0": ("TabularMDPEnv", {}),  # its horizon is an argument
+    "TwoWays-v0": ("TwoWaysEnv", {"max_episode_steps": 40}),
 }
 for _id, (_class, _arguments) in _ENTRY_POINTS.items():
     if _id not in gym.registry:
         gym.register(_id, entry_point=f"{__name__}:{_class}", **_arguments)  # type: ignore[arg-type]
 
-__all__ = ["PERTURBATIONS", "MixtureBanditEnv", "MultiGoalEnv", "PerturbationWrapper", "TabularMDPEnv"]
+__all__ = ["PERTURBATIONS", "MixtureBanditEnv", "MultiGoalEnv", "PerturbationWrapper", "TabularMDPEnv", "TwoWaysEnv"]
