@@ -209,8 +209,9 @@ def test_train_uses_the_options():
 class Masked(Toy):
     """Action masks in the observation; an action that is not allowed is an error."""
 
-    def __init__(self, action_space=None):
+    def __init__(self, action_space=None, none_allowed=False):
         super().__init__(None, action_space or spaces.Discrete(4, start=1))
+        self.none_allowed = none_allowed
         discrete = isinstance(self.action_space, spaces.Discrete)
         self.nvec = [int(self.action_space.n)] if discrete else self.action_space.nvec.tolist()
         self.observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "mask": spaces.MultiBinary(sum(self.nvec))})
@@ -218,6 +219,9 @@ class Masked(Toy):
     def observe(self, observation):
         masks = [self.np_random.permutation([1, *self.np_random.integers(2, size=n - 1)]) for n in self.nvec]
         self.mask = np.concatenate(masks).astype(np.int8)
+        if self.none_allowed:  # that is: all
+            self.mask[:] = 1
+            return {**observation, "mask": np.zeros_like(self.mask)}
         return {**observation, "mask": self.mask.copy()}
 
     def reset(self, *, seed=None, options=None):
@@ -257,6 +261,40 @@ def test_action_masks(action_space, tmp_path):
     observation: Any = env.reset()
     ours, theirs = (m.predict(observation, deterministic=True)[0] for m in (loaded, model))
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+@pytest.mark.parametrize(
+    "action_space",
+    [
+        spaces.MultiDiscrete([4]),
+        spaces.MultiDiscrete([3, 2], dtype=np.int32),
+        spaces.MultiDiscrete([3, 2], start=[-1, 5]),
+        spaces.Discrete(3, start=-7),
+        spaces.Discrete(2000),
+    ],
+    ids=str,
+)
+def test_random_actions_follow_the_mask(action_space, n_envs):
+    """In the random phase, and after it, in all of the allowed actions and in none else, which the environment checks."""
+    env = make_vec_env(lambda: Masked(action_space), n_envs=n_envs, seed=0)
+    model = DiscreteSAC("MultiInputPolicy", env, policy_kwargs={"net_arch": [8], "action_mask_key": "mask"}, **SMALL)
+    model.learn(130)  # the last 30 by the policy
+    stored = model.replay_buffer.actions[: model.replay_buffer.pos]
+    assert stored.dtype == action_space.dtype and len(np.unique(stored.reshape(len(stored) * n_envs, -1), axis=0)) > 1
+
+
+@pytest.mark.parametrize(
+    "action_space", [spaces.Discrete(3, start=2), spaces.MultiDiscrete([3]), spaces.MultiDiscrete([2, 2])]
+)
+def test_a_mask_that_allows_nothing_allows_all(action_space):
+    env = make_vec_env(lambda: Masked(action_space, none_allowed=True), n_envs=2, seed=0)
+    kwargs = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, **SMALL}
+    model = DiscreteSAC("MultiInputPolicy", env, **kwargs).learn(100)  # all of it at random
+    stored = model.replay_buffer.actions[: model.replay_buffer.pos]
+    actions, counts = np.unique(stored.reshape(100, -1), axis=0, return_counts=True)
+    n_actions = int(np.prod(model.actor.heads.nvec))
+    assert len(actions) == n_actions and counts.min() > 100 / n_actions / 2
 
 
 @pytest.mark.parametrize(

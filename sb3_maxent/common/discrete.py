@@ -35,6 +35,7 @@ class CategoricalHeads(nn.Module):
             nvec, start = action_space.nvec, action_space.start
             if nvec.ndim != 1:
                 raise ValueError(f"`action_space` must be Discrete or MultiDiscrete with a flat nvec, not {action_space}")
+        self.dtype = th.as_tensor(np.empty(0, action_space.dtype)).dtype
         self.nvec: list[int] = nvec.tolist()
         self.n_logits = sum(self.nvec)
         self.max_entropy = float(np.log(nvec).sum())
@@ -98,14 +99,14 @@ class CategoricalHeads(nn.Module):
         """
         :param log_probs: (B, A) log-probabilities
         :param deterministic: whether to take the mode of each component instead of a sample
-        :return: ``(B, *action_space.shape)`` actions of the action space, int64
+        :return: ``(B, *action_space.shape)`` actions of the action space, of its type
         """
         parts = log_probs.split(self.nvec, dim=1)
         if deterministic:
             indices = th.stack([part.argmax(dim=1) for part in parts], dim=1)
         else:
             indices = th.cat([th.multinomial(part.exp(), 1) for part in parts], dim=1)
-        return (indices + self.start).reshape(-1, *self.shape)
+        return (indices + self.start).reshape(-1, *self.shape).to(self.dtype)
 
     def select(self, values: th.Tensor, actions: th.Tensor) -> th.Tensor:
         """

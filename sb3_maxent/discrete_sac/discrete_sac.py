@@ -273,11 +273,17 @@ class DiscreteSAC(MaxEntAlgorithm):
         mask_key = self.policy.action_mask_key
         if mask_key is None or self.num_timesteps >= learning_starts:
             return super()._sample_action(learning_starts, action_noise, n_envs)
-        actions = []
-        for mask in self._last_obs[mask_key].astype(np.int8):  # type: ignore[index,call-overload]
-            parts = tuple(np.split(mask, np.cumsum(self.actor.heads.nvec)[:-1]))
-            actions.append(self.action_space.sample(mask=parts[0] if len(parts) == 1 else parts))
-        return np.array(actions), np.array(actions)
+        # Gymnasium would take the first action where none is allowed; there the policy allows all
+        masks: list[np.ndarray] = [
+            np.where(part.any(axis=1, keepdims=True), part, 1).astype(np.int8)
+            for part in np.split(self._last_obs[mask_key], np.cumsum(self.actor.heads.nvec)[:-1], axis=1)  # type: ignore[index,call-overload]
+        ]
+        sample = self.action_space.sample
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = np.array([sample(mask=mask) for mask in masks[0]])
+        else:
+            actions = np.array([sample(mask=parts) for parts in zip(*masks, strict=True)])
+        return actions, actions
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_old"]
