@@ -464,6 +464,7 @@ def s2ac_returns() -> Table:
 PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
 
 
+MUJOCO = ("HalfCheetah-v5", "Hopper-v5")
 # Names in mujoco.csv
 ON_MUJOCO = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
 
@@ -472,7 +473,7 @@ ON_MUJOCO = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac"
 def mujoco() -> Table:
     """Interquartile means with intervals, in the middle and at the end of the training."""
     lines = []
-    for env, step in itertools.product(["HalfCheetah-v5"], (50_000, 100_000)):
+    for env, step in itertools.product(MUJOCO, (50_000, 100_000)):
         cells = []
         for algo in ON_MUJOCO:
             returns = read("mujoco", env=env, algo=algo, step=step).mean_return.to_numpy()
@@ -485,12 +486,53 @@ def mujoco() -> Table:
 @table
 def mujoco_seeds() -> Table:
     lines = []
-    for algo, name in ON_MUJOCO.items():
-        of = {
-            step: read("mujoco", env="HalfCheetah-v5", algo=algo, step=step).sort_values("seed") for step in (50_000, 100_000)
+    for env, (algo, name) in itertools.product(MUJOCO, ON_MUJOCO.items()):
+        rows = [read("mujoco", env=env, algo=algo, step=step).sort_values("seed") for step in (50_000, 100_000)]
+        lines.append([env, name, *(", ".join(f"{value:.0f}" for value in at.mean_return) for at in rows)])
+    return ["seeds 0 to 4", "", "50k", "100k"], lines
+
+
+ON_TWO_WAYS = {"mixturesac": "MixtureSAC", "s2ac": "S2AC", "sacnf": "SACNF", "sac": "SB3 SAC"}
+
+
+def two_ways_of(algo: str, closed: str) -> pd.DataFrame:
+    """Rows of an algorithm, seed by seed."""
+    return read("two_ways", algo=algo, closed=closed).sort_values("seed")
+
+
+@table
+def two_ways() -> Table:
+    lines = []
+    for algo, name in ON_TWO_WAYS.items():
+        open_, up, down = (two_ways_of(algo, closed) for closed in ("", "up", "down"))
+        lesser = 100 * np.minimum(open_.up, open_.down)
+        worse = {
+            column: 100 * np.minimum(up[column].to_numpy(), down[column].to_numpy()) for column in ("success", "within_5")
         }
-        lines.append([name, *(", ".join(f"{value:.0f}" for value in rows.mean_return) for rows in of.values())])
-    return ["HalfCheetah-v5, seeds 0 to 4", "50k", "100k"], lines
+        lines.append(
+            [
+                name,
+                f"{100 * open_.success.mean():.1f}%",
+                f"{open_.length.astype(float).mean():.1f}",
+                mean_and_range(lesser, 0, "%"),
+                mean_and_range(100 * open_.both_from_a_start, 0, "%"),
+                mean_and_range(worse["success"], 0, "%"),
+                mean_and_range(worse["within_5"], 0, "%"),
+            ]
+        )
+    ends = ["its worse way closed: success", "within 5 attempts"]
+    return ["", "success, both open", "actions", "takes its rarer way", "both ways from one start", *ends], lines
+
+
+@table
+def two_ways_seeds() -> Table:
+    lines = []
+    for algo, name in ON_TWO_WAYS.items():
+        open_, up, down = (two_ways_of(algo, closed) for closed in ("", "up", "down"))
+        lines.append(
+            [name, *(", ".join(f"{100 * value:.0f}" for value in each) for each in (open_.up, up.success, down.success))]
+        )
+    return ["%, seeds 0 to 4", "goes up, both open", "success, up closed", "success, down closed"], lines
 
 
 @table
@@ -623,17 +665,48 @@ def mixturesac_choices() -> Table:
     return ["HalfCheetah-v5, 40,000 steps", "heaviest", "best by Q", "sampled", "heaviest, seed by seed from 100 on"], lines
 
 
+COMPONENTS = (1, 2, 4, 6, 8, 16)
+
+
 @table
 def mixturesac_components() -> Table:
     lines = []
-    for label, n in (("four", 4), ("six", 6), ("eight", 8)):
-        found = [measures("mixture_components", task, ("mixturesac", label)) for task in MODES]
+    for n in COMPONENTS:
+        found = [measures("mixture_components", task, ("mixturesac", f"k{n}")) for task in MODES]
         cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
-        name = f"MixtureSAC, {n} components"
+        name = f"MixtureSAC, {n} component{'s' * (n > 1)}"
         steps = [np.median(ratios_of("mixture_speed", f"{name}{compiled}")) for compiled in ("", ", compiled")]
         lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps)])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
     return ["components", *header, "step, eager", "step, compiled"], lines
+
+
+@table
+def mixturesac_hopper() -> Table:
+    names = {
+        "four": "4 components",
+        "wide": "4 components, nearly no bound on the deviations (`max_std=7, start_std=0.5`)",
+        "one": "1 component",
+        "sac": "SB3 SAC",
+    }
+    lines = []
+    for algo, name in names.items():
+        returns = read("mixture_hopper", env="Hopper-v5", algo=algo, step=50_000).sort_values("seed").mean_return.to_numpy()
+        iqm = summarise(returns[:, None])["IQM"]
+        each = ", ".join(f"{value:.0f}" for value in returns)
+        lines.append([name, f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f})", f"{returns.mean():.0f}", each])
+    return ["Hopper-v5, 50k, seeds from 100 on", "IQM", "mean", "seed by seed"], lines
+
+
+@table
+def q_against_returns() -> Table:
+    lines = []
+    for env, (algo, name) in itertools.product(MUJOCO, ON_MUJOCO.items()):
+        rows = read("q_against_returns", env=env, algo=algo.removesuffix("-compiled")).sort_values("seed")
+        pairs = [f"{q:.0f} / {value:.0f}" for q, value in zip(rows.q, rows.discounted_return, strict=True)]
+        returns = [f"{value:.0f}" for value in rows["return"]]
+        lines.append([env, name, ", ".join(pairs), ", ".join(returns), ", ".join(f"{value:.2f}" for value in rows.ent_coef)])
+    return ["seeds 0 to 4", "", "Q / discounted return", "return, sampled actions", "temperature"], lines
 
 
 @table
@@ -894,7 +967,7 @@ def s2ac_higher_rate() -> Table:
 @table
 def s2ac_trained_entropy() -> Table:
     best = ", best evaluation"
-    labels = [("HalfCheetah-v5", "s2ac", f"100k, seed {seed}") for seed in range(3)]
+    labels = [(env, "s2ac", f"100k, seed {seed}") for env in ("HalfCheetah-v5", "Hopper-v5") for seed in range(3)]
     labels += [("HalfCheetah-v5", "s2ac", f"secants, seed 100{best}"), ("HalfCheetah-v5", "sac", f"seed 1{best}")]
     labels += [("HalfCheetah-v5", "s2ac", f"{of}{best}") for of in ("seed 2", "target entropy -4.3, seed 0")]
     labels += [("Pendulum-v1", "s2ac", "20k, seed 0")]

@@ -1,0 +1,57 @@
+"""
+How many components should a mixture have? The fit on the bandits, and the cost of a gradient step beside SB3's SAC, by the
+number of components, from the raw data::
+
+    python benchmarks/mixture_components.py --figure docs/figures/mixturesac_components.svg
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from drawing import STYLE, save
+from matplotlib.figure import Figure
+from results import COMPONENTS, MODES, measures, ratios_of
+
+from sb3_maxent.reporting.formatting import look
+from sb3_maxent.reporting.looks import legend_of_panels
+
+
+def draw() -> Figure:
+    """Two panels over the number of components. The lines of the fit are means, the dots are seeds."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    fit, cost = figure.subplots(1, 2)
+    for index, (task, modes) in enumerate(MODES.items()):
+        values = [measures("mixture_components", task, ("mixturesac", f"k{n}")).kl for n in COMPONENTS]
+        fit.plot(COMPONENTS, [of_n.mean() for of_n in values], label=f"MixtureBandit-v0, {modes}", **look(index))
+        for n, of_n in zip(COMPONENTS, values, strict=True):
+            fit.plot([n] * len(of_n), of_n, ".", color=look(index)["color"], alpha=0.5)
+    ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    fit.set(ylabel="KL to the optimum, nats", yscale="log", yticks=ticks, yticklabels=ticks)
+    for index, (ending, name) in enumerate((("", "eager"), (", compiled", "compiled")), start=2):
+        names = [f"MixtureSAC, {n} component{'s' * (n > 1)}{ending}" for n in COMPONENTS]
+        ratios = [np.median(ratios_of("mixture_speed", each)) for each in names]
+        cost.plot(COMPONENTS, ratios, label=f"gradient step, {name}", **look(index))
+    cost.axhline(1, color="tab:gray", linewidth=0.8)
+    cost.set(ylabel="cost, SB3's SAC = 1", ylim=(0, None))
+    for axes in figure.axes:
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="components", xticks=COMPONENTS, xticklabels=COMPONENTS)
+        axes.minorticks_off()
+    handles = legend_of_panels(figure)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=2)
+    return figure
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figure", type=Path, required=True, help="file to write")
+    args = parser.parse_args()
+    with mpl.rc_context(STYLE):
+        save(draw(), args.figure, "MixtureSAC by its number of components: fit and cost")
+
+
+if __name__ == "__main__":
+    main()
