@@ -9,10 +9,9 @@ import argparse
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 from drawing import STYLE, save
 from matplotlib.figure import Figure
-from results import COMPONENTS, MODES, measures, ratios_of
+from results import COMPONENTS, MODES, measures, step_ratio
 
 from sb3_maxent.reporting.formatting import look
 from sb3_maxent.reporting.looks import legend_of_panels
@@ -30,9 +29,7 @@ def draw() -> Figure:
     ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1]
     fit.set(ylabel="KL to the optimum, nats", yscale="log", yticks=ticks, yticklabels=ticks)
     for index, (ending, name) in enumerate((("", "eager"), (", compiled", "compiled")), start=2):
-        names = [f"MixtureSAC, {n} component{'s' * (n > 1)}{ending}" for n in COMPONENTS]
-        ratios = [np.median(ratios_of("mixture_speed", each)) for each in names]
-        cost.plot(COMPONENTS, ratios, label=f"gradient step, {name}", **look(index))
+        cost.plot(COMPONENTS, [step_ratio(n, ending) for n in COMPONENTS], label=f"gradient step, {name}", **look(index))
     cost.axhline(1, color="tab:gray", linewidth=0.8)
     cost.set(ylabel="cost, SB3's SAC = 1", ylim=(0, None))
     for axes in figure.axes:

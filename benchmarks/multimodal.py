@@ -20,7 +20,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from tables import DATA, read, write
+from tables import DATA, keys_in, label_of, read, write
 
 from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.reference import histogram_kl
@@ -92,8 +92,7 @@ def key_of(agent: TrainedAgent) -> dict[str, str]:
     task = GOALS.get(agent.env, "")
     if agent.env == "MixtureBandit-v0":
         task = f"bandit-{len(MixtureBanditEnv(**agent.env_kwargs).mode_probabilities())}"
-    label = agent.variant.removeprefix(f"{agent.algo}-")
-    return {"task": task, "algo": agent.algo, "label": label, "seed": str(agent.seed)} if task else {}
+    return {"task": task, "algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed)} if task else {}
 
 
 def measure(agent: TrainedAgent, n_episodes: int) -> dict[str, str]:
@@ -140,7 +139,7 @@ def main() -> None:
     if args.report:
         report(args.csv)
         return
-    there = [{name: row[name] for name in KEY} for row in read(args.csv)]
+    there = keys_in(args.csv, KEY)
     for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
         key = key_of(agent)
         if not key or key in there:

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from tables import DATA, read, write
+from tables import DATA, keys_in, label_of, write
 
 from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.zoo import trained_agents
@@ -64,10 +64,9 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=DATA / "q_against_returns.csv")
     args = parser.parse_args()
     th.set_num_threads(1)
-    there = [{name: row[name] for name in KEY} for row in read(args.csv)]
+    there = keys_in(args.csv, KEY)
     for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
-        label = agent.variant.removeprefix(f"{agent.algo}-")
-        key = {"env": agent.env, "algo": agent.algo, "label": label, "seed": str(agent.seed)}
+        key = {"env": agent.env, "algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed)}
         if key in there:
             continue
         model = agent.load("cpu")

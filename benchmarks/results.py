@@ -128,6 +128,12 @@ def over_seeds(values: np.ndarray, digits: int = 1, with_range: bool = True) -> 
     return f"{mean_and_std(values, digits)} ({spread}{len(values)} seeds)"
 
 
+def iqm_of(returns: np.ndarray, more: str = "") -> str:
+    """``interquartile mean (its 95% interval)`` over seeds (N,), and more within the brackets."""
+    iqm = summarise(returns[:, None])["IQM"]
+    return f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}{more})"
+
+
 def percent_range(shares: Iterable[Iterable[float]]) -> str:
     """The lowest and the highest of all shares."""
     flat = 100 * np.array([list(row) for row in shares])
@@ -477,8 +483,7 @@ def mujoco() -> Table:
         cells = []
         for algo in ON_MUJOCO:
             returns = read("mujoco", env=env, algo=algo, step=step).mean_return.to_numpy()
-            iqm = summarise(returns[:, None])["IQM"]
-            cells.append(f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}, {len(returns)} seeds)")
+            cells.append(iqm_of(returns, f", {len(returns)} seeds"))
         lines.append([f"{env}, {step // 1000}k", *cells])
     return ["IQM", *ON_MUJOCO.values()], lines
 
@@ -495,16 +500,16 @@ def mujoco_seeds() -> Table:
 ON_TWO_WAYS = {"mixturesac": "MixtureSAC", "s2ac": "S2AC", "sacnf": "SACNF", "sac": "SB3 SAC"}
 
 
-def two_ways_of(algo: str, closed: str) -> pd.DataFrame:
-    """Rows of an algorithm, seed by seed."""
-    return read("two_ways", algo=algo, closed=closed).sort_values("seed")
+def two_ways_of(algo: str) -> tuple[pd.DataFrame, ...]:
+    """An algorithm's rows, seed by seed: both ways open, the upper one closed, the lower one closed."""
+    return tuple(read("two_ways", algo=algo, closed=closed).sort_values("seed") for closed in ("", "up", "down"))
 
 
 @table
 def two_ways() -> Table:
     lines = []
     for algo, name in ON_TWO_WAYS.items():
-        open_, up, down = (two_ways_of(algo, closed) for closed in ("", "up", "down"))
+        open_, up, down = two_ways_of(algo)
         lesser = 100 * np.minimum(open_.up, open_.down)
         worse = {
             column: 100 * np.minimum(up[column].to_numpy(), down[column].to_numpy()) for column in ("success", "within_5")
@@ -528,7 +533,7 @@ def two_ways() -> Table:
 def two_ways_seeds() -> Table:
     lines = []
     for algo, name in ON_TWO_WAYS.items():
-        open_, up, down = (two_ways_of(algo, closed) for closed in ("", "up", "down"))
+        open_, up, down = two_ways_of(algo)
         lines.append(
             [name, *(", ".join(f"{100 * value:.0f}" for value in each) for each in (open_.up, up.success, down.success))]
         )
@@ -668,14 +673,19 @@ def mixturesac_choices() -> Table:
 COMPONENTS = (1, 2, 4, 6, 8, 16)
 
 
+def step_ratio(n_components: int, ending: str = "") -> float:
+    """Median ratio to SB3's SAC of MixtureSAC's gradient step; the ending is that of the name in the CSV."""
+    plural = "s" * (n_components > 1)
+    return float(np.median(ratios_of("mixture_speed", f"MixtureSAC, {n_components} component{plural}{ending}")))
+
+
 @table
 def mixturesac_components() -> Table:
     lines = []
     for n in COMPONENTS:
         found = [measures("mixture_components", task, ("mixturesac", f"k{n}")) for task in MODES]
         cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
-        name = f"MixtureSAC, {n} component{'s' * (n > 1)}"
-        steps = [np.median(ratios_of("mixture_speed", f"{name}{compiled}")) for compiled in ("", ", compiled")]
+        steps = [step_ratio(n, ending) for ending in ("", ", compiled")]
         lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps)])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
     return ["components", *header, "step, eager", "step, compiled"], lines
@@ -692,9 +702,8 @@ def mixturesac_hopper() -> Table:
     lines = []
     for algo, name in names.items():
         returns = read("mixture_hopper", env="Hopper-v5", algo=algo, step=50_000).sort_values("seed").mean_return.to_numpy()
-        iqm = summarise(returns[:, None])["IQM"]
         each = ", ".join(f"{value:.0f}" for value in returns)
-        lines.append([name, f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f})", f"{returns.mean():.0f}", each])
+        lines.append([name, iqm_of(returns), f"{returns.mean():.0f}", each])
     return ["Hopper-v5, 50k, seeds from 100 on", "IQM", "mean", "seed by seed"], lines
 
 

@@ -1,8 +1,12 @@
 """The raw data of the benchmarks: CSV files in ``benchmarks/data``."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sb3_maxent.zoo import TrainedAgent
 
 DATA = Path(__file__).parent / "data"
 
@@ -13,6 +17,16 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def keys_in(path: Path, names: Sequence[str]) -> list[dict[str, str]]:
+    """These columns of each row of the CSV: what has been measured already."""
+    return [{name: row[name] for name in names} for row in read(path)]
+
+
+def label_of(agent: "TrainedAgent") -> str:
+    """The name of a comparison's variant without the algorithm's before it, empty for the algorithm itself."""
+    return agent.variant.removeprefix(f"{agent.algo}-")
 
 
 def write(path: Path, columns: list[str], rows: list[dict[str, Any]], append: bool = False) -> None:

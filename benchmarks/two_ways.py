@@ -22,15 +22,15 @@ import numpy as np
 import torch as th
 from drawing import STYLE, save
 from matplotlib.figure import Figure
+from results import ON_TWO_WAYS
 from stable_baselines3.common.base_class import BaseAlgorithm
-from tables import DATA, read, write
+from tables import DATA, keys_in, label_of, write
 
 from sb3_maxent.envs.two_ways import Way
 from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.reporting.looks import BLUE, VERMILLION, legend_of_panels, rows_and_columns
 from sb3_maxent.zoo import TrainedAgent, trained_agents
 
-NAMES = {"sac": "SB3's SAC", "sacnf": "SACNF", "mixturesac": "MixtureSAC", "s2ac": "S2AC"}
 N_STARTS, N_ATTEMPTS, WITHIN = 50, 10, 5
 KEY = ["algo", "label", "seed", "closed"]
 COLUMNS = [*KEY, "steps", "ent_coef", "success", "within_5", "up", "down", "both_from_a_start", "length", "deterministic"]
@@ -91,7 +91,7 @@ def draw(agents: list[TrainedAgent], n_starts: int) -> Figure:
             ways.append(way)
             lengths.append(length)
         axes.set(ylim=(-2.5, 2.5), xlabel="x, m", ylabel="y, m", aspect="equal")
-        title = f"{NAMES[agent.algo]}: {ways.count('up')} up, {ways.count('down')} down, {np.mean(lengths):.1f} actions"
+        title = f"{ON_TWO_WAYS[agent.algo]}: {ways.count('up')} up, {ways.count('down')} down, {np.mean(lengths):.1f} actions"
         axes.set_title(title, loc="left", fontsize="medium")
     handles = legend_of_panels(figure)
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
@@ -111,15 +111,14 @@ def main() -> None:
     if args.figure is not None:
         first = {agent.algo: agent for agent in agents if agent.seed == 0}
         with mpl.rc_context(STYLE):
-            figure = draw([first[algo] for algo in NAMES if algo in first], min(args.starts, 25))
+            figure = draw([first[algo] for algo in ON_TWO_WAYS if algo in first], min(args.starts, 25))
             save(figure, args.figure, "Both ways are taken by all algorithms")
         return
-    there = [{name: row[name] for name in KEY} for row in read(args.csv)]
+    there = keys_in(args.csv, KEY)
     for agent in agents:
-        label = agent.variant.removeprefix(f"{agent.algo}-")
         model = agent.load("cpu")
         for closed in (None, *get_args(Way)):
-            key = {"algo": agent.algo, "label": label, "seed": str(agent.seed), "closed": closed or ""}
+            key = {"algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed), "closed": closed or ""}
             if key in there:
                 continue
             th.manual_seed(agent.seed)
