@@ -264,8 +264,8 @@ def test_schedule_of_the_temperature(algorithm, action_space, value, tmp_path):
 
 @pytest.mark.parametrize(
     ("algorithm", "action_space"),
-    [(DiscreteSAC, BOX), (DiscreteSAC, spaces.MultiBinary(3))]
-    + [(SoftQLearning, space) for space in (spaces.MultiBinary(3), spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))]
+    [(DiscreteSAC, BOX), (DiscreteSAC, spaces.Dict({"a": DISCRETE}))]
+    + [(SoftQLearning, space) for space in (spaces.Dict({"a": BOX}), spaces.Tuple([DISCRETE]))]
     + [
         (algorithm, space)
         for algorithm in (S2AC, SACNF, MixtureSAC)
@@ -318,9 +318,12 @@ def test_unbounded_actions(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
-def test_multi_discrete_of_two_dimensions(algorithm):
-    with pytest.raises(ValueError, match="flat nvec"):
-        algorithm("MlpPolicy", Toy(action_space=spaces.MultiDiscrete(np.array([[2, 3], [2, 2]]))))
+@pytest.mark.parametrize(
+    "action_space", [spaces.MultiDiscrete(np.array([[2, 3], [2, 2]])), spaces.MultiBinary((2, 3))], ids=str
+)
+def test_multi_discrete_of_two_dimensions(algorithm, action_space):
+    with pytest.raises((ValueError, AssertionError), match=r"flat nvec|flatten it"):
+        algorithm("MlpPolicy", Toy(action_space=action_space))
 
 
 @pytest.mark.parametrize(
@@ -328,10 +331,17 @@ def test_multi_discrete_of_two_dimensions(algorithm):
     [spaces.Box(-1, 1, (3,)), spaces.Dict({"mask": spaces.MultiBinary(2)}), spaces.Dict({"x": spaces.MultiBinary(3)})],
     ids=["box", "too-short", "missing"],
 )
-def test_action_mask_key(space):
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_action_mask_key(space, algorithm):
     policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
     with pytest.raises(ValueError, match=r"`action_mask_key` must name a MultiBinary\(3\)"):
-        DiscreteSAC(policy, Toy(space), policy_kwargs={"action_mask_key": "mask"})
+        algorithm(policy, Toy(space), policy_kwargs={"action_mask_key": "mask"})
+
+
+def test_action_mask_of_a_box():
+    space = spaces.Dict({"x": BOX, "mask": spaces.MultiBinary(2)})
+    with pytest.raises(ValueError, match=r"`action_mask_key` must be None for Box.*, not 'mask'"):
+        SoftQLearning("MultiInputPolicy", Toy(space, BOX), policy_kwargs={"action_mask_key": "mask"})
 
 
 @pytest.mark.parametrize("ent_coef", [0.1, "lin_0.1", lambda progress: 0.1])

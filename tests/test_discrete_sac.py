@@ -12,19 +12,37 @@ from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from toys import SMALL, BatchNormExtractor, Toy, soft_value, step_on
 
-from sb3_maxent import DiscreteSAC
+from sb3_maxent import DiscreteSAC, SoftQLearning
+from sb3_maxent.common.discrete import MASKED, CategoricalHeads
 from sb3_maxent.functional import categorical_entropy
 
-SPACES = [spaces.Discrete(3), spaces.Discrete(4, start=-2), spaces.MultiDiscrete([3, 2]), spaces.MultiDiscrete([2, 2, 3])]
+SPACES = [
+    spaces.Discrete(3),
+    spaces.Discrete(4, start=-2),
+    spaces.MultiDiscrete([3, 2]),
+    spaces.MultiDiscrete([2, 2, 3]),
+    spaces.MultiBinary(3),
+]
 
 
 make_model = functools.partial(toys.make_model, DiscreteSAC)
 
 
+def nvec_of(space):
+    """How many actions each component has."""
+    if isinstance(space, spaces.MultiBinary):
+        return [2] * space.n
+    return [int(space.n)] if isinstance(space, spaces.Discrete) else space.nvec.tolist()
+
+
+def start_of(space):
+    """The first action of each component."""
+    return getattr(space, "start", 0)
+
+
 def joint_actions(space):
     """All actions of a space, each as an array of its components' indices."""
-    nvec = [space.n] if isinstance(space, spaces.Discrete) else space.nvec
-    return list(itertools.product(*map(range, nvec)))
+    return list(itertools.product(*map(range, nvec_of(space))))
 
 
 def joint_tables(model, observations, critic):
@@ -67,7 +85,7 @@ def test_formulas(action_space, q_reduction):
     probabilities, tables = joint_tables(model, data.observations, model.critic)
     np.testing.assert_allclose(entropy.detach()[:, 0], -(probabilities * np.log(probabilities)).sum(axis=1), rtol=1e-4)
 
-    start = action_space.start
+    start = start_of(action_space)
     chosen = [joint_actions(action_space).index(tuple(np.atleast_1d(action - start))) for action in data.actions.numpy()]
     step, target = step_on(None, alpha, data), th.linspace(-1, 1, 8).unsqueeze(1)
     expected = 0.5 * sum(((table[np.arange(8), chosen] - target[:, 0].numpy()) ** 2).mean() for table in tables)
@@ -159,10 +177,10 @@ def test_predict(action_space):
     rng = np.random.default_rng(0)
     observations = rng.uniform(-1, 1, size=(64, 3)).astype(np.float32)
     actions, _ = model.predict(observations, deterministic=True)
-    assert actions.dtype == np.int64 and actions.shape == (64, *action_space.shape)
+    assert actions.dtype == action_space.dtype and actions.shape == (64, *action_space.shape)
     probabilities, _ = joint_tables(model, th.as_tensor(observations), model.critic)
     modes = np.array(joint_actions(action_space))[probabilities.argmax(axis=1)].reshape(actions.shape)
-    np.testing.assert_array_equal(actions, modes + action_space.start)
+    np.testing.assert_array_equal(actions, modes + start_of(action_space))
     # One row at a time, and without the batch dimension
     for observation, action in zip(observations, actions, strict=True):
         np.testing.assert_array_equal(model.predict(observation, deterministic=True)[0], action)
@@ -212,8 +230,7 @@ class Masked(Toy):
     def __init__(self, action_space=None, none_allowed=False):
         super().__init__(None, action_space or spaces.Discrete(4, start=1))
         self.none_allowed = none_allowed
-        discrete = isinstance(self.action_space, spaces.Discrete)
-        self.nvec = [int(self.action_space.n)] if discrete else self.action_space.nvec.tolist()
+        self.nvec, self.start = nvec_of(self.action_space), start_of(self.action_space)
         self.observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "mask": spaces.MultiBinary(sum(self.nvec))})
 
     def observe(self, observation):
@@ -229,13 +246,15 @@ class Masked(Toy):
         return self.observe(observation), info
 
     def step(self, action):
-        indices = np.atleast_1d(action - self.action_space.start) + np.cumsum([0, *self.nvec[:-1]])
+        indices = np.atleast_1d(np.asarray(action, int) - self.start) + np.cumsum([0, *self.nvec[:-1]])
         assert self.mask[indices].all(), f"{action} is not allowed by {self.mask}"
         observation, *rest = super().step(action)
         return self.observe(observation), *rest
 
 
-@pytest.mark.parametrize("action_space", [spaces.Discrete(4, start=1), spaces.MultiDiscrete([3, 2])], ids=str)
+@pytest.mark.parametrize(
+    "action_space", [spaces.Discrete(4, start=1), spaces.MultiDiscrete([3, 2]), spaces.MultiBinary(3)], ids=str
+)
 def test_action_masks(action_space, tmp_path):
     env = make_vec_env(lambda: Masked(action_space), n_envs=2, seed=0)
     kwargs = {"policy_kwargs": {"net_arch": [16], "action_mask_key": "mask"}, **SMALL}
@@ -263,38 +282,119 @@ def test_action_masks(action_space, tmp_path):
     np.testing.assert_array_equal(ours, theirs)
 
 
+MASKED_SPACES = [
+    spaces.MultiDiscrete([4]),
+    spaces.MultiDiscrete([3, 2], dtype=np.int32),
+    spaces.MultiDiscrete([3, 2], start=[-1, 5]),
+    spaces.MultiBinary(3),
+    spaces.Discrete(3, start=-7),
+    spaces.Discrete(2000),
+]
+MASK = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, **SMALL}
+
+
 @pytest.mark.parametrize("n_envs", [1, 3])
-@pytest.mark.parametrize(
-    "action_space",
-    [
-        spaces.MultiDiscrete([4]),
-        spaces.MultiDiscrete([3, 2], dtype=np.int32),
-        spaces.MultiDiscrete([3, 2], start=[-1, 5]),
-        spaces.Discrete(3, start=-7),
-        spaces.Discrete(2000),
-    ],
-    ids=str,
-)
-def test_random_actions_follow_the_mask(action_space, n_envs):
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+@pytest.mark.parametrize("action_space", MASKED_SPACES, ids=str)
+def test_random_actions_follow_the_mask(action_space, algorithm, n_envs):
     """In the random phase, and after it, in all of the allowed actions and in none else, which the environment checks."""
     env = make_vec_env(lambda: Masked(action_space), n_envs=n_envs, seed=0)
-    model = DiscreteSAC("MultiInputPolicy", env, policy_kwargs={"net_arch": [8], "action_mask_key": "mask"}, **SMALL)
-    model.learn(130)  # the last 30 by the policy
+    model = algorithm("MultiInputPolicy", env, exploration_final_eps=0.5, exploration_fraction=1e-6, **MASK)
+    model.learn(130)  # the last 30 by the policy, half of them at random
     stored = model.replay_buffer.actions[: model.replay_buffer.pos]
     assert stored.dtype == action_space.dtype and len(np.unique(stored.reshape(len(stored) * n_envs, -1), axis=0)) > 1
 
 
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
 @pytest.mark.parametrize(
-    "action_space", [spaces.Discrete(3, start=2), spaces.MultiDiscrete([3]), spaces.MultiDiscrete([2, 2])]
+    "action_space",
+    [spaces.Discrete(3, start=2), spaces.MultiDiscrete([3]), spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)],
+    ids=str,
 )
-def test_a_mask_that_allows_nothing_allows_all(action_space):
+def test_a_mask_that_allows_nothing_allows_all(action_space, algorithm):
     env = make_vec_env(lambda: Masked(action_space, none_allowed=True), n_envs=2, seed=0)
-    kwargs = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, **SMALL}
-    model = DiscreteSAC("MultiInputPolicy", env, **kwargs).learn(100)  # all of it at random
+    model = algorithm("MultiInputPolicy", env, **{**MASK, "learning_starts": 100}).learn(100)  # all of it at random
     stored = model.replay_buffer.actions[: model.replay_buffer.pos]
     actions, counts = np.unique(stored.reshape(100, -1), axis=0, return_counts=True)
-    n_actions = int(np.prod(model.actor.heads.nvec))
+    n_actions = int(np.prod(nvec_of(action_space)))
     assert len(actions) == n_actions and counts.min() > 100 / n_actions / 2
+    model.learn(40, reset_num_timesteps=False)
+    data = model.replay_buffer.sample(32)
+    th.testing.assert_close(
+        model._target_entropy_of(step_on(None, 1.0, data)), model.entropy_target.value.expand(32, 1), rtol=1e-5, atol=1e-6
+    )
+    assert model._td_target(step_on(None, th.tensor(1.0), data)).abs().max() < 100  # no value of a forbidden action
+
+
+@pytest.mark.parametrize("action_space", MASKED_SPACES[:-1], ids=str)
+def test_masked_heads(action_space):
+    """Against loops over the components, one of which has no allowed action in one row."""
+    heads, nvec = CategoricalHeads(action_space), nvec_of(action_space)
+    generator = np.random.default_rng(0)
+    masks = generator.integers(2, size=(6, sum(nvec)))
+    masks[0, : nvec[0]] = 0
+    values, ends = generator.normal(size=masks.shape), np.cumsum(nvec)
+    for mask, value, masked, entropy in zip(
+        masks,
+        values,
+        heads.masked(th.as_tensor(values), th.as_tensor(masks)),
+        heads.largest_entropies(th.as_tensor(masks)),
+        strict=True,
+    ):
+        expected, largest = value.copy(), 0.0
+        for end, n in zip(ends, nvec, strict=True):
+            part = slice(end - n, end)
+            if mask[part].any():
+                expected[part][mask[part] == 0] = MASKED
+            largest += np.log(mask[part].sum() or n)
+        np.testing.assert_array_equal(masked.numpy(), expected)
+        assert entropy.item() == pytest.approx(largest, abs=1e-6)
+        actions = {tuple(np.atleast_1d(heads.random_action(mask, generator)).tolist()) for _ in range(300)}
+        allowed = [
+            np.flatnonzero(mask[end - n : end]) if mask[end - n : end].any() else np.arange(n)
+            for end, n in zip(ends, nvec, strict=True)
+        ]
+        starts = np.broadcast_to(start_of(action_space), len(nvec))
+        assert actions == {tuple((np.array(each) + starts).tolist()) for each in itertools.product(*allowed)}
+
+
+def test_masked_soft_q_values():
+    """The policy and the value of SoftQLearning count allowed actions only: V = alpha log sum over them of exp(Q / alpha)."""
+    model = SoftQLearning("MultiInputPolicy", Masked(spaces.Discrete(4)), ent_coef=0.5, **MASK).learn(40)
+    data = model.replay_buffer.sample(32)
+    masks = data.next_observations["mask"].numpy().astype(bool)
+    network = model.critic_target.q_networks[0]
+    with th.no_grad():
+        features = model.critic_target.extract_features(data.next_observations, model.critic_target.features_extractor)
+        q_values = network(features).numpy().astype(np.float64)
+    values = [0.5 * np.log(np.exp(q[mask] / 0.5).sum()) for q, mask in zip(q_values, masks, strict=True)]
+    step = step_on(None, th.tensor(0.5), data)
+    expected = data.rewards.numpy()[:, 0] + (1 - data.dones.numpy()[:, 0]) * step.discounts * np.array(values)
+    np.testing.assert_allclose(model._td_target(step).detach()[:, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_exploration(algorithm):
+    """A policy that always takes action 0 takes the others as often as the exploration rate, which falls, says."""
+    env = make_vec_env(lambda: Toy(action_space=spaces.Discrete(4)), n_envs=4)
+    arguments = {"exploration_initial_eps": 1.0, "exploration_final_eps": 0.2, "exploration_fraction": 0.5}
+    model = algorithm(
+        "MlpPolicy",
+        env,
+        **{**SMALL, "buffer_size": 8000, "learning_starts": 0, "gradient_steps": 1},
+        train_freq=2000,
+        **arguments,
+    )
+    output = model.critic.q_networks[0][-1] if algorithm is SoftQLearning else model.actor.logits_net[-1]
+    with th.no_grad():
+        output.weight.zero_(), output.bias.copy_(th.tensor([100.0, 0, 0, 0]))
+    model.learn(8000)
+    others = (model.replay_buffer.actions != 0).reshape(2000, 4).mean(axis=1)
+    for part, rate in ((slice(0, 100), 0.96), (slice(450, 550), 0.6), (slice(1000, 2000), 0.2)):
+        assert others[part].mean() == pytest.approx(0.75 * rate, abs=0.06), part
+    assert model.logger.name_to_value.get("rollout/exploration_rate", 0.2) == pytest.approx(0.2)
+    actions, _ = model.predict(np.zeros((50, *env.observation_space.shape), np.float32))
+    assert (actions == 0).all()  # predict() does not explore
 
 
 @pytest.mark.parametrize(

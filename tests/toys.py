@@ -16,6 +16,7 @@ ACTION_SPACES = {
     spaces.Box: spaces.Box(-2, 3, (2,)),
     spaces.Discrete: spaces.Discrete(4, start=-2),
     spaces.MultiDiscrete: spaces.MultiDiscrete([3, 2], start=[1, -1]),
+    spaces.MultiBinary: spaces.MultiBinary(2),
 }
 KINDS = [(entry.algorithm, ACTION_SPACES[kind]) for entry in ALGORITHMS.values() for kind in entry.action_spaces]
 SMALL = {"batch_size": 16, "learning_starts": 20, "buffer_size": 500, "seed": 0}

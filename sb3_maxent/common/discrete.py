@@ -1,4 +1,4 @@
-"""Discrete and MultiDiscrete actions: products of categorical distributions, and critics for them."""
+"""Discrete, MultiDiscrete and MultiBinary actions: products of categorical distributions, and critics for them."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,12 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_maxent.common.observations import TraceableFeatures
+from sb3_maxent.common.target_entropy import largest_entropy
 from sb3_maxent.functional import boltzmann_log_probs, soft_maximum
+
+DiscreteSpace = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+# Logit or Q-value of an action that is masked out: its probability is exactly 0, and products with it stay finite
+MASKED = -1e8
 
 
 class CategoricalHeads(nn.Module):
@@ -19,26 +24,34 @@ class CategoricalHeads(nn.Module):
     Independent categorical distributions, one for each of the K components of an action (K = 1 for ``Discrete``).
     Logits, log-probabilities and Q-values of the components stand side by side in one tensor (B, A), A = sum(nvec).
 
-    :param action_space: ``Discrete`` or one-dimensional ``MultiDiscrete``, with any start
-    :raises ValueError: for a ``MultiDiscrete`` whose nvec has another shape
+    A mask (B, A) has 1 where an action is allowed. Where it allows none of a component's actions, it allows all of them.
+
+    :param action_space: ``Discrete`` or one-dimensional ``MultiDiscrete``, with any start, or one-dimensional ``MultiBinary``
+        (components of two actions)
+    :raises ValueError: for a ``MultiDiscrete`` or ``MultiBinary`` of another shape
     """
 
     offsets: th.Tensor
     start: th.Tensor
 
-    def __init__(self, action_space: spaces.Discrete | spaces.MultiDiscrete):
+    def __init__(self, action_space: DiscreteSpace):
         super().__init__()
         self.shape: tuple[int, ...] = action_space.shape or ()
         if isinstance(action_space, spaces.Discrete):
             nvec, start = np.array([action_space.n]), np.array([action_space.start])
+        elif len(self.shape) != 1:
+            raise ValueError(
+                f"`action_space` must be Discrete, MultiDiscrete with a flat nvec or a flat MultiBinary, not {action_space}"
+            )
+        elif isinstance(action_space, spaces.MultiBinary):
+            nvec, start = np.full(self.shape, 2), np.zeros(self.shape, int)
         else:
             nvec, start = action_space.nvec, action_space.start
-            if nvec.ndim != 1:
-                raise ValueError(f"`action_space` must be Discrete or MultiDiscrete with a flat nvec, not {action_space}")
+        self.numpy_dtype = action_space.dtype
         self.dtype = th.as_tensor(np.empty(0, action_space.dtype)).dtype
         self.nvec: list[int] = nvec.tolist()
         self.n_logits = sum(self.nvec)
-        self.max_entropy = float(np.log(nvec).sum())
+        self.max_entropy = largest_entropy(action_space)
         self.register_buffer("start", th.as_tensor(start).long(), persistent=False)
         self.register_buffer("offsets", th.as_tensor(np.cumsum(nvec) - nvec).long(), persistent=False)
 
@@ -64,6 +77,40 @@ class CategoricalHeads(nn.Module):
         if len(self.nvec) == 1:
             return function(values)
         return th.cat([function(part) for part in values.split(self.nvec, dim=1)], dim=1)
+
+    def allowed(self, mask: th.Tensor) -> th.Tensor:
+        """
+        :param mask: (B, A)
+        :return: (B, A) whether an action is allowed
+        """
+        return self._by_component(lambda part: (part != 0) | (part == 0).all(dim=1, keepdim=True), mask)
+
+    def masked(self, values: th.Tensor, mask: th.Tensor) -> th.Tensor:
+        """
+        :param values: (B, A) logits or Q-values
+        :param mask: (B, A)
+        :return: (B, A) with a very low number where an action is not allowed
+        """
+        return values.masked_fill(~self.allowed(mask), MASKED)
+
+    def largest_entropies(self, mask: th.Tensor) -> th.Tensor:
+        """
+        :param mask: (B, A)
+        :return: (B, 1) entropies of the uniform choices among the allowed actions, in nats
+        """
+        counts = [part.sum(dim=1, keepdim=True) for part in self.allowed(mask).split(self.nvec, dim=1)]
+        return th.cat(counts, dim=1).to(th.float32).log().sum(dim=1, keepdim=True)
+
+    def random_action(self, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """
+        :param mask: (A,)
+        :param generator: source of randomness
+        :return: an action of the action space, uniformly among the allowed ones
+        """
+        allowed = self.allowed(th.as_tensor(mask, device=self.start.device).reshape(1, -1)).cpu().numpy()[0]
+        parts = np.split(allowed, np.cumsum(self.nvec)[:-1])
+        indices = np.array([generator.choice(np.flatnonzero(part)) for part in parts])
+        return (indices + self.start.cpu().numpy()).reshape(self.shape).astype(self.numpy_dtype)
 
     def soft_maximum(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:
         """
@@ -120,6 +167,24 @@ class CategoricalHeads(nn.Module):
         return chosen.sum(dim=1, keepdim=True)
 
 
+def check_action_mask_key(key: str | None, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+    """
+    :param key: key of a dictionary observation under which the action mask stands, ``None`` for none
+    :param observation_space: observation space
+    :param action_space: action space
+    :raises ValueError: if there is no such mask among the observations
+    """
+    if key is None:
+        return
+    n_actions = CategoricalHeads(action_space).n_logits  # type: ignore[arg-type]
+    keys = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
+    if keys.get(key) != spaces.MultiBinary(n_actions):
+        raise ValueError(
+            f"`action_mask_key` must name a MultiBinary({n_actions}) of a dictionary observation, "
+            f"not {key!r} of {observation_space}"
+        )
+
+
 class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
     """
     Critics for (products of) categorical actions: each network maps an observation to the Q-values of all actions.
@@ -137,6 +202,8 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
     :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
     :param n_critics: Number of critic networks to create
     :param share_features_extractor: Whether the features extractor is the actor's (and learns from its loss only)
+    :param action_mask_key: Key of a dictionary observation under which the action mask stands; Q-values of actions that are
+        not allowed are then very low
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -144,7 +211,7 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.Discrete | spaces.MultiDiscrete,
+        action_space: DiscreteSpace,
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
@@ -152,12 +219,14 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
         normalize_images: bool = True,
         n_critics: int = 2,
         share_features_extractor: bool = False,
+        action_mask_key: str | None = None,
     ):
         super().__init__(
             observation_space, action_space, features_extractor=features_extractor, normalize_images=normalize_images
         )
         self.heads = CategoricalHeads(action_space)
         self.share_features_extractor = share_features_extractor
+        self.action_mask_key = action_mask_key
         self.n_critics = n_critics
         self.q_networks: list[nn.Module] = []
         for index in range(n_critics):
@@ -172,4 +241,7 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
         """
         with th.set_grad_enabled(th.is_grad_enabled() and not self.share_features_extractor):
             features = self.extract_features(obs, self.features_extractor)
-        return tuple(q_net(features) for q_net in self.q_networks)
+        q_values = tuple(q_net(features) for q_net in self.q_networks)
+        if self.action_mask_key is None:
+            return q_values
+        return tuple(self.heads.masked(each, obs[self.action_mask_key]) for each in q_values)  # type: ignore[index]

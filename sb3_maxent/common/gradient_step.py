@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from torch.nn import functional as F
 
 from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.target_entropy import TargetEntropy
 from sb3_maxent.common.temperature import Temperature
 from sb3_maxent.functional import soft_td_target
 
@@ -78,7 +79,7 @@ class GradientStepHooks:
     - ``_td_target(step)`` gives the target (B, 1) of the critics' regression; called without gradient.
     - ``_critic_loss(step, target)`` gives the loss of the critics. Default: a regression of ``self.critic``.
     - ``_actor_loss(step)`` gives the loss of the actor, or ``None``, and the policy's entropies (B, 1), or ``None``.
-    - ``_target_entropy_of(step)`` gives the target entropy of a learned temperature. Default: ``self.target_entropy``.
+    - ``_target_entropy_of(step)`` gives the target entropy of a learned temperature. Default: that of ``self.target_entropy``.
     - ``_update_targets(step)`` moves the target networks; called without gradient. Default: a Polyak average.
 
     After ``_critic_loss`` and ``_actor_loss`` the optimizer of the critics or of the actor takes a step on the loss; after
@@ -90,7 +91,7 @@ class GradientStepHooks:
     critic: BaseModel
     critic_target: BaseModel
     temperature: Temperature
-    target_entropy: str | float
+    entropy_target: TargetEntropy
     gamma: float
     tau: float
     batch_norm_stats: list[th.Tensor]
@@ -126,15 +127,14 @@ class GradientStepHooks:
         """
         raise NotImplementedError()
 
-    def _target_entropy_of(self, step: GradientStep) -> float | th.Tensor:
+    def _target_entropy_of(self, step: GradientStep) -> th.Tensor:
         """
         Target entropy of a learned temperature, by default the same for all states.
 
         :param step: the gradient step
-        :return: a number, or (B, 1) for each state
+        :return: one entry, or (B, 1) for each state; in nats
         """
-        assert isinstance(self.target_entropy, float)
-        return self.target_entropy
+        return self.entropy_target.value
 
     def _update_targets(self, step: GradientStep) -> None:
         """

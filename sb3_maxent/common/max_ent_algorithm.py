@@ -1,7 +1,6 @@
 """The training loop that all algorithms share."""
 
 import io
-import math
 import pathlib
 import warnings
 from collections.abc import Iterable
@@ -9,15 +8,13 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BaseModel, BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
-from stable_baselines3.common.utils import get_parameters_by_name
+from stable_baselines3.common.utils import get_parameters_by_name, update_learning_rate
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_maxent.common.checks import check_action_space, check_choice, check_number
@@ -28,6 +25,8 @@ from sb3_maxent.common.matmul import Library, Matmul, fastest_matmul, keeps_prec
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.common.saved_files import algorithm_of, fits, without
+from sb3_maxent.common.schedules import as_schedule
+from sb3_maxent.common.target_entropy import TargetEntropy
 from sb3_maxent.common.temperature import LOGARITHM, NUMBER, OPTIMIZER, Temperature
 from sb3_maxent.common.weights import check_tensors, read_tensors
 
@@ -56,8 +55,11 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
         ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
-    :param target_entropy: target entropy in nats when learning the temperature, or ``"auto"``
+    :param target_entropy: target entropy when learning the temperature, ``"auto"`` or as in
+        :class:`~sb3_maxent.common.target_entropy.TargetEntropy`
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
+        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
@@ -78,8 +80,9 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         *,
         ent_coef: str | float | Schedule = "auto",
         target_update_interval: int = 1,
-        target_entropy: str | float = "auto",
+        target_entropy: str | float | Schedule = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
+        ent_coef_learning_rate: str | float | Schedule | None = None,
         compile: bool = False,
         matmul: Matmul | None = None,
         **kwargs: Any,
@@ -90,6 +93,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self.target_entropy = target_entropy
         self.target_update_interval = target_update_interval
         self.ent_coef_bounds = ent_coef_bounds
+        self.ent_coef_learning_rate = ent_coef_learning_rate
         self.compile = compile
         self.matmul = matmul
         # What "fastest" came out as; saved, so that training goes on with the same rounding
@@ -97,6 +101,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self._rng_state: dict[str, Any] | None = None
         # What "auto" came out as, to tell it from a number that the user gave when the model is loaded
         self._auto_target_entropy: float | None = None
+        # Where an adaptive target entropy stands
+        self._adaptive_target: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ what an algorithm says, beside its hooks
 
@@ -174,8 +180,6 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             check_choice("matmul", self.matmul, get_args(Matmul))
         if not callable(self.learning_rate):
             check_number("learning_rate", self.learning_rate, 0)
-        if self.target_entropy != "auto":
-            check_number("target_entropy", self.target_entropy)
 
     def _setup_model(self) -> None:
         self._check_parameters()
@@ -196,23 +200,31 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         # Running mean and variance of batch norm
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        if self.target_entropy in ("auto", self._auto_target_entropy):
+        if self.target_entropy == "auto" or self.target_entropy == self._auto_target_entropy is not None:
             self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
-        self.target_entropy = float(self.target_entropy)
-        if isinstance(self.action_space, spaces.Box):  # that of the uniform policy is the largest
-            check_number("target_entropy", self.target_entropy, maximum=get_action_dim(self.action_space) * math.log(2))
+        self.entropy_target = TargetEntropy(self.target_entropy, self.action_space, self._adaptive_target, self.device)
+        self.target_entropy = self.entropy_target.setting
         self._setup_temperature()
         self._finite_guard = FiniteGuard(self)
         self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
 
     def _setup_temperature(self) -> None:
         """Make the temperature that ``ent_coef`` says."""
-        self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self.lr_schedule(1), self.device)
+        self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self._temperature_rate(1), self.device)
         self.ent_coef_bounds = self.temperature.bounds  # from a list, in yml and zip files
         if not self.temperature.is_learned and self.temperature.schedule is None:
             self.ent_coef = float(self.ent_coef)  # type: ignore[arg-type]  # a yml file makes a text of 1e-3
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
         self.temperature.tell(self.policy)
+
+    def _temperature_rate(self, progress_remaining: float) -> float:
+        """
+        :param progress_remaining: share of the training that remains, from 1 to 0
+        :return: learning rate of a learned temperature
+        """
+        if self.ent_coef_learning_rate is None:
+            return self.lr_schedule(progress_remaining)
+        return as_schedule("ent_coef_learning_rate", self.ent_coef_learning_rate, 0)(progress_remaining)
 
     def _take_ent_coef(self) -> None:
         """Make the temperature anew where ``ent_coef`` was set to another kind; bounds are those of a learned one."""
@@ -238,7 +250,10 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self._take_ent_coef()
         optimizers = self._optimizers()
         self._update_learning_rate([optimizer for optimizer in optimizers if optimizer is not None])
+        if self.temperature.optimizer is not None and self.ent_coef_learning_rate is not None:
+            update_learning_rate(self.temperature.optimizer, self._temperature_rate(self._current_progress_remaining))
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
+        self.entropy_target.follow(self.target_entropy, self._current_progress_remaining)
         self._finite_guard.remember_parameters()
 
         results = []
@@ -248,7 +263,11 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
                 results.append(take_step(batch, self._n_updates % self.target_update_interval == 0))
                 self._n_updates += 1
         self._compile_acting()
-        self._log_metrics(results)
+        metrics = self._log_metrics(results)
+        if self.temperature.is_learned:
+            if self.entropy_target.changes:
+                self.logger.record("train/target_entropy", self.entropy_target.value.item())
+            self.entropy_target.observe(metrics.get("entropy"))
 
     def _compile_acting(self) -> None:
         """From the first gradient step on; a loaded model that trains on acts in the same way from its first step on."""
@@ -508,7 +527,15 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
 
     def _excluded_save_params(self) -> list[str]:
         # The networks are in the policy, the temperature's tensors are saved by SAC's names, the rest is made anew
-        names = ["actor", "critic", "critic_target", "batch_norm_stats", "batch_norm_stats_target", "temperature"]
+        names = [
+            "actor",
+            "critic",
+            "critic_target",
+            "batch_norm_stats",
+            "batch_norm_stats_target",
+            "temperature",
+            "entropy_target",
+        ]
         return [*super()._excluded_save_params(), *names, "_finite_guard", "_take_step"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

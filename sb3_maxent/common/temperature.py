@@ -9,6 +9,7 @@ from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 
 from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.policies import MaxEntPolicy
+from sb3_maxent.common.schedules import ends_of_linear
 
 # Names by which it is saved: as SAC does
 OPTIMIZER, LOGARITHM, NUMBER = "ent_coef_optimizer", "log_ent_coef", "ent_coef_tensor"
@@ -61,10 +62,8 @@ class Temperature:
             raise ValueError(f"`ent_coef_bounds` must be None unless the temperature is learned, not {bounds!r}")
         if callable(ent_coef):
             self.schedule = FloatSchedule(ent_coef)
-        elif mode == "lin" and 1 <= len(values) <= 2:
-            for value in values:
-                check_number("ent_coef", value, 0)
-            self.schedule = LinearSchedule(values[0], values[1] if len(values) == 2 else 0.0, 1.0)
+        elif mode == "lin":
+            self.schedule = LinearSchedule(*ends_of_linear("ent_coef", text, 0), 1.0)
         elif mode != "fixed":
             raise ValueError(f"{EXPECTED}, not {ent_coef!r}")
         self.ent_coef_tensor = th.zeros((), device=device)

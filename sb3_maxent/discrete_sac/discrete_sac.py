@@ -7,15 +7,14 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch.nn import functional as F
 
 from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.discrete_algorithm import DiscreteAlgorithm
 from sb3_maxent.common.gradient_step import GradientStep, polyak_average
 from sb3_maxent.common.matmul import Matmul
-from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.discrete_sac.policies import (
     CnnPolicy,
     DiscreteActor,
@@ -31,14 +30,14 @@ QReduction = Literal["min", "mean"]
 ACTOR_OLD_TAU = 0.005
 
 
-class DiscreteSAC(MaxEntAlgorithm):
+class DiscreteSAC(DiscreteAlgorithm):
     """
-    Soft Actor-Critic for ``Discrete`` and ``MultiDiscrete`` actions.
+    Soft Actor-Critic for ``Discrete``, ``MultiDiscrete`` and ``MultiBinary`` actions.
     All expectations over actions are exact sums, also those of the temperature's loss.
     Papers: https://arxiv.org/abs/1910.07207 (the algorithm), https://arxiv.org/abs/2209.10081 (``q_reduction="mean"``,
     ``q_clip``, ``entropy_penalty``), https://arxiv.org/abs/2509.09838 (``critic_ent_coef``)
 
-    ``MultiDiscrete`` actions have independent components, and Q is a sum over them
+    ``MultiDiscrete`` and ``MultiBinary`` actions have independent components, and Q is a sum over them
     (see :class:`~sb3_maxent.common.discrete.DiscreteCritic`).
 
     :param policy: The policy model to use (MlpPolicy, CnnPolicy, ...)
@@ -64,14 +63,19 @@ class DiscreteSAC(MaxEntAlgorithm):
         ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
         ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
-    :param target_entropy: target entropy in nats when learning the temperature, in [0, log|A|];
-        ``"auto"``: ``target_entropy_ratio * log|A|``. With action masks it is scaled state by state
-        by the entropy of the uniform choice among the allowed actions.
+    :param target_entropy: target entropy when learning the temperature: a number of nats in [0, log|A|], or a function of
+        the current progress remaining (from 1 to 0) that gives one; ``"auto"``: ``target_entropy_ratio * log|A|``;
+        ``"lin_X_Y"``: linearly from X to Y times log|A|; ``"adaptive_X_Y"``: from X times log|A| down to Y times, by a tenth
+        whenever the policy's entropy has been near it for 1000 gradient steps (``"adaptive"``: from 0.98 to 0.01, after
+        https://arxiv.org/abs/2112.02852). With action masks it is scaled state by state by the entropy of the uniform choice
+        among the allowed actions.
     :param target_entropy_ratio: the ratio that ``target_entropy="auto"`` stands for, in [0, 1]. The paper's 0.98 leaves
         almost no freedom for few actions (0.679 of 0.693 nats for two); the default was found by the experiment in
         docs/results/discretesac.md.
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
         (as ``min_alpha`` and ``max_alpha`` of TorchRL's DiscreteSACLoss)
+    :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
+        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
     :param critic_ent_coef: the temperature in the critic's target, in [0, inf); 0 leaves the entropy bonus out of Q,
         ``None`` takes the actor's temperature
     :param q_reduction: how the critics are combined: their ``"min"`` (clipped double Q-learning) or their ``"mean"``
@@ -82,6 +86,9 @@ class DiscreteSAC(MaxEntAlgorithm):
         in units of return; ``None`` for none
     :param entropy_penalty: coefficient of (H(pi_old) - H(pi))^2 in the actor's loss (2209.10081, whose code
         uses 0.5); in [0, inf), 0 for none
+    :param exploration_fraction: fraction of the training over which the exploration rate is reduced
+    :param exploration_initial_eps: initial probability of a uniformly random action, 0 for none
+    :param exploration_final_eps: final probability of a uniformly random action
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
@@ -125,13 +132,17 @@ class DiscreteSAC(MaxEntAlgorithm):
         n_steps: int = 1,
         ent_coef: str | float | Schedule = "auto",
         target_update_interval: int = 1,
-        target_entropy: str | float = "auto",
+        target_entropy: str | float | Schedule = "auto",
         target_entropy_ratio: float = 0.5,
         ent_coef_bounds: tuple[float, float] | None = None,
+        ent_coef_learning_rate: str | float | Schedule | None = None,
         critic_ent_coef: float | None = None,
         q_reduction: QReduction = "min",
         q_clip: float | None = None,
         entropy_penalty: float = 0.0,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 0.0,
+        exploration_final_eps: float = 0.0,
         compile: bool = False,
         matmul: Matmul | None = None,
         stats_window_size: int = 100,
@@ -161,6 +172,7 @@ class DiscreteSAC(MaxEntAlgorithm):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            ent_coef_learning_rate=ent_coef_learning_rate,
             compile=compile,
             matmul=matmul,
             stats_window_size=stats_window_size,
@@ -169,19 +181,23 @@ class DiscreteSAC(MaxEntAlgorithm):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=(spaces.Discrete, spaces.MultiDiscrete),
+            supported_action_spaces=(spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
         )
         self.target_entropy_ratio = target_entropy_ratio
         self.critic_ent_coef = critic_ent_coef
         self.q_reduction = q_reduction
         self.q_clip = q_clip
         self.entropy_penalty = entropy_penalty
+        self.exploration_fraction = exploration_fraction
+        self.exploration_initial_eps = exploration_initial_eps
+        self.exploration_final_eps = exploration_final_eps
 
         if _init_setup_model:
             self._setup_model()
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        self._check_exploration()
         check_number("target_entropy_ratio", self.target_entropy_ratio, 0, 1)
         check_number("entropy_penalty", self.entropy_penalty, 0)
         check_choice("q_reduction", self.q_reduction, get_args(QReduction))
@@ -192,7 +208,6 @@ class DiscreteSAC(MaxEntAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        check_number("target_entropy", self.target_entropy, 0, self.actor.heads.max_entropy)
         # Deviation from the paper: pi_old is a Polyak average of the actor, not the entropy at the time of acting,
         # which only a replay buffer of our own could hold
         self.actor_old = copy.deepcopy(self.actor)
@@ -200,15 +215,6 @@ class DiscreteSAC(MaxEntAlgorithm):
 
     def _default_target_entropy(self) -> float:
         return self.target_entropy_ratio * self.actor.heads.max_entropy
-
-    def _target_entropy_of(self, step: GradientStep) -> float | th.Tensor:
-        target_entropy = super()._target_entropy_of(step)
-        if self.policy.action_mask_key is None:
-            return target_entropy
-        mask = step.batch.observations[self.policy.action_mask_key]  # type: ignore[index,call-overload]
-        masks = mask.split(self.actor.heads.nvec, dim=1)
-        max_entropy = sum(mask.sum(dim=1, keepdim=True).clamp(min=1).log() for mask in masks)  # (B, 1)
-        return target_entropy / max(self.actor.heads.max_entropy, 1e-8) * max_entropy
 
     def _reduce(self, q_values: tuple[th.Tensor, ...], log_probs: th.Tensor) -> th.Tensor:
         """
@@ -266,24 +272,6 @@ class DiscreteSAC(MaxEntAlgorithm):
         polyak_average(list(self.actor.parameters()), list(self.actor_old.parameters()), ACTOR_OLD_TAU)
         for buffer, old_buffer in zip(self.actor.buffers(), self.actor_old.buffers(), strict=True):
             old_buffer.copy_(buffer)
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        mask_key = self.policy.action_mask_key
-        if mask_key is None or self.num_timesteps >= learning_starts:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        # Gymnasium would take the first action where none is allowed; there the policy allows all
-        masks: list[np.ndarray] = [
-            np.where(part.any(axis=1, keepdims=True), part, 1).astype(np.int8)
-            for part in np.split(self._last_obs[mask_key], np.cumsum(self.actor.heads.nvec)[:-1], axis=1)  # type: ignore[index,call-overload]
-        ]
-        sample = self.action_space.sample
-        if isinstance(self.action_space, spaces.Discrete):
-            actions = np.array([sample(mask=mask) for mask in masks[0]])
-        else:
-            actions = np.array([sample(mask=parts) for parts in zip(*masks, strict=True)])
-        return actions, actions
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "actor_old"]

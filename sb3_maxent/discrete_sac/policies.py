@@ -8,16 +8,13 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from sb3_maxent.common.discrete import CategoricalHeads, DiscreteCritic
+from sb3_maxent.common.discrete import CategoricalHeads, DiscreteCritic, DiscreteSpace, check_action_mask_key
 from sb3_maxent.common.policies import MaxEntActor, MaxEntPolicy
-
-# Logit of an action that is masked out: its probability is exactly 0, and products with it stay finite
-MASKED_LOGIT = -1e8
 
 
 class DiscreteActor(MaxEntActor):
     """
-    Categorical policy, a product of independent ones for ``MultiDiscrete`` actions.
+    Categorical policy, a product of independent ones for ``MultiDiscrete`` and ``MultiBinary`` actions.
 
     :param observation_space: Observation space
     :param action_space: Action space
@@ -34,7 +31,7 @@ class DiscreteActor(MaxEntActor):
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.Discrete | spaces.MultiDiscrete,
+        action_space: DiscreteSpace,
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
@@ -58,7 +55,7 @@ class DiscreteActor(MaxEntActor):
         """
         logits = self.logits_net(self.extract_features(obs, self.features_extractor))
         if self.action_mask_key is not None:
-            logits = logits.masked_fill(obs[self.action_mask_key] == 0, MASKED_LOGIT)  # type: ignore[index]
+            logits = self.heads.masked(logits, obs[self.action_mask_key])  # type: ignore[index]
         return self.heads.log_probs(logits)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
@@ -70,12 +67,12 @@ class DiscreteSACPolicy(MaxEntPolicy):
     Policy class (with both actor and critic) for DiscreteSAC.
 
     :param observation_space: Observation space
-    :param action_space: Action space, ``Discrete`` or ``MultiDiscrete``
+    :param action_space: Action space, ``Discrete``, ``MultiDiscrete`` or ``MultiBinary``
     :param lr_schedule: Learning rate schedule (could be constant)
     :param action_mask_key: Key of a dictionary observation under which the action mask stands, a ``MultiBinary`` of as
-        many entries as there are actions (for ``MultiDiscrete``: the components one after the other), 1 where an
-        action is allowed. A mask that allows none, as environments give at the end of an episode, allows all. The
-        mask is an observation like the others: it passes through vectorized environments, replay buffers and
+        many entries as there are actions (for several components: one after the other), 1 where an action is allowed.
+        Where a component has none that is allowed, as environments say at the end of an episode, all of its actions are.
+        The mask is an observation like the others: it passes through vectorized environments, replay buffers and
         ``predict()`` as they are.
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: if there is no such mask among the observations
@@ -90,21 +87,14 @@ class DiscreteSACPolicy(MaxEntPolicy):
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.Discrete | spaces.MultiDiscrete,
+        action_space: DiscreteSpace,
         lr_schedule: Schedule,
         *args: Any,
         action_mask_key: str | None = None,
         **kwargs: Any,
     ):
         self.action_mask_key = action_mask_key
-        if action_mask_key is not None:
-            n_actions = CategoricalHeads(action_space).n_logits
-            keys = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
-            if keys.get(action_mask_key) != spaces.MultiBinary(n_actions):
-                raise ValueError(
-                    f"`action_mask_key` must name a MultiBinary({n_actions}) of a dictionary observation, "
-                    f"not {action_mask_key!r} of {observation_space}"
-                )
+        check_action_mask_key(action_mask_key, observation_space, action_space)
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> DiscreteActor:

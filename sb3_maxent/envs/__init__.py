@@ -6,6 +6,7 @@ a ``SubprocVecEnv``, ``gymnasium.make("sb3_maxent:MultiGoal-v0")`` imports it.
 
 import gymnasium as gym
 
+from sb3_maxent.envs.action_mask import ActionMaskWrapper
 from sb3_maxent.envs.mixture_bandit import MixtureBanditEnv
 from sb3_maxent.envs.multigoal import MultiGoalEnv
 from sb3_maxent.envs.perturbation import PERTURBATIONS, PerturbationWrapper
@@ -35,4 +36,12 @@ for _id, (_class, _arguments) in _ENTRY_POINTS.items():
     if _id not in gym.registry:
         gym.register(_id, entry_point=f"{__name__}:{_class}", **_arguments)  # type: ignore[arg-type]
 
-__all__ = ["PERTURBATIONS", "MixtureBanditEnv", "MultiGoalEnv", "PerturbationWrapper", "TabularMDPEnv", "TwoWaysEnv"]
+__all__ = [
+    "PERTURBATIONS",
+    "ActionMaskWrapper",
+    "MixtureBanditEnv",
+    "MultiGoalEnv",
+    "PerturbationWrapper",
+    "TabularMDPEnv",
+    "TwoWaysEnv",
+]

@@ -54,9 +54,12 @@ class MixtureSAC(MaxEntAlgorithm):
         for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it, ``"auto_0.1"`` to start
         from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
-    :param target_entropy: target entropy in nats when learning the temperature (of actions scaled to [-1, 1], at most
-        dim(A) log 2, the uniform policy's), or ``"auto"``: -dim(A)
+    :param target_entropy: target entropy when learning the temperature (of actions scaled to [-1, 1], at most dim(A) log 2,
+        the uniform policy's): a number of nats, or a function of the current progress remaining (from 1 to 0) that gives
+        one; ``"auto"``: -dim(A); ``"lin_X_Y"``: linearly from X to Y times dim(A), so that -1 is the default
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
+        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
     :param n_components: number of Gaussians, K, in [1, 1000]
     :param mean_spread: how far the means of several Gaussians are spread over the action space at first, in [0, 0.99]: 0 is
         its centre, 0.99 nearly all of it
@@ -110,8 +113,9 @@ class MixtureSAC(MaxEntAlgorithm):
         n_steps: int = 1,
         ent_coef: str | float | Schedule = "auto",
         target_update_interval: int = 1,
-        target_entropy: str | float = "auto",
+        target_entropy: str | float | Schedule = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
+        ent_coef_learning_rate: str | float | Schedule | None = None,
         n_components: int = 4,
         mean_spread: float = 0.7,
         start_std: float = 0.2,
@@ -147,6 +151,7 @@ class MixtureSAC(MaxEntAlgorithm):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            ent_coef_learning_rate=ent_coef_learning_rate,
             compile=compile,
             matmul=matmul,
             stats_window_size=stats_window_size,

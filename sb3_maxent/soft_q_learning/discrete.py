@@ -2,14 +2,11 @@
 
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch as th
-from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_maxent.common.checks import check_choice, check_number
+from sb3_maxent.common.discrete_algorithm import DiscreteAlgorithm
 from sb3_maxent.common.gradient_step import GradientStep
-from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.functional import categorical_entropy
 from sb3_maxent.soft_q_learning.policies import SoftQPolicy
 
@@ -25,8 +22,8 @@ ONLY_DISCRETE = (
 )
 
 
-class SoftQDiscrete(MaxEntAlgorithm):
-    """The part of ``SoftQLearning`` that is for ``Discrete`` and ``MultiDiscrete`` actions."""
+class SoftQDiscrete(DiscreteAlgorithm):
+    """The part of ``SoftQLearning`` that is for discrete actions."""
 
     policy: SoftQPolicy
     critic: Any
@@ -34,18 +31,12 @@ class SoftQDiscrete(MaxEntAlgorithm):
     munchausen_coef: float
     munchausen_clip: float
     behavior_policy: BehaviorPolicy
-    exploration_fraction: float
-    exploration_initial_eps: float
-    exploration_final_eps: float
-    exploration_schedule: LinearSchedule
 
     def _check_discrete_parameters(self) -> None:
         check_number("munchausen_coef", self.munchausen_coef, 0, 1 - 1e-6)
         check_number("munchausen_clip", self.munchausen_clip, maximum=0)
         check_choice("behavior_policy", self.behavior_policy, get_args(BehaviorPolicy))
-        check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
-        check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
-        check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+        self._check_exploration()
 
     def _discrete_target(self, step: GradientStep) -> th.Tensor:
         """
@@ -89,21 +80,5 @@ class SoftQDiscrete(MaxEntAlgorithm):
         bonus = heads.select(q_values, batch.actions) - heads.soft_maximum(q_values, step.ent_coef)
         return batch.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)
 
-    def _exploration_rate(self) -> float:
-        return self.exploration_schedule(self._current_progress_remaining)
-
-    def _on_step(self) -> None:
-        if self.exploration_initial_eps > 0 or self.exploration_final_eps > 0:
-            self.logger.record("rollout/exploration_rate", self._exploration_rate())
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        exploration_rate = self._exploration_rate()
-        if self.num_timesteps < learning_starts or (self.behavior_policy == "boltzmann" and exploration_rate == 0):
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        assert self._last_obs is not None
-        actions, _ = self.predict(self._last_obs, deterministic=self.behavior_policy == "greedy")
-        for index in np.flatnonzero(np.random.rand(n_envs) < exploration_rate):
-            actions[index] = self.action_space.sample()
-        return actions, actions
+    def _acts_greedily(self) -> bool:
+        return self.behavior_policy == "greedy"

@@ -8,7 +8,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from sb3_maxent.common.checks import check_number
-from sb3_maxent.common.discrete import DiscreteCritic
+from sb3_maxent.common.discrete import DiscreteCritic, check_action_mask_key
 from sb3_maxent.common.particles import ParticleCritic
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.sampling_network import SamplingNetwork
@@ -16,8 +16,8 @@ from sb3_maxent.common.sampling_network import SamplingNetwork
 
 class SoftQPolicy(MaxEntPolicy):
     """
-    Policy class for SoftQLearning: for ``Box`` actions critics and a sampling network, for ``Discrete`` and
-    ``MultiDiscrete`` ones critics alone, whose softmax is the policy.
+    Policy class for SoftQLearning: for ``Box`` actions critics and a sampling network, for ``Discrete``,
+    ``MultiDiscrete`` and ``MultiBinary`` ones critics alone, whose softmax is the policy.
 
     :param observation_space: Observation space
     :param action_space: Action space
@@ -28,6 +28,8 @@ class SoftQPolicy(MaxEntPolicy):
         is known only where it is the action's.
     :param n_particles: ``Box``: how many samples ``predict(deterministic=True)`` takes the best one of, by Q; in [1, inf).
         Their noise is the same in each call: the quantiles of a Sobol sequence.
+    :param action_mask_key: discrete actions: key of a dictionary observation under which the action mask stands, see
+        :class:`~sb3_maxent.discrete_sac.policies.DiscreteSACPolicy`
     :param kwargs: The other parameters, see :class:`~sb3_maxent.common.policies.MaxEntPolicy`
     :raises ValueError: for parameters out of their range, or without a meaning for the action space
     """
@@ -37,7 +39,7 @@ class SoftQPolicy(MaxEntPolicy):
     critic_target: Any
     predict_noise: th.Tensor
 
-    own_parameters = ("noise_dim", "n_particles")
+    own_parameters = ("noise_dim", "n_particles", "action_mask_key")
     acts_by_ent_coef = True  # the softmax needs it; of a sampler, which has learned it, it is a record
 
     def __init__(
@@ -49,6 +51,7 @@ class SoftQPolicy(MaxEntPolicy):
         n_critics: int | None = None,
         noise_dim: int | None = None,
         n_particles: int = 32,
+        action_mask_key: str | None = None,
         **kwargs: Any,
     ):
         self.is_continuous = isinstance(action_space, spaces.Box)
@@ -59,7 +62,11 @@ class SoftQPolicy(MaxEntPolicy):
                 )
             check_number("noise_dim", noise_dim, 1, integer=True)
         check_number("n_particles", n_particles, 1, integer=True)
-        self.noise_dim, self.n_particles = noise_dim, n_particles
+        if not self.is_continuous:
+            check_action_mask_key(action_mask_key, observation_space, action_space)
+        elif action_mask_key is not None:
+            raise ValueError(f"`action_mask_key` must be None for {action_space}, not {action_mask_key!r}")
+        self.noise_dim, self.n_particles, self.action_mask_key = noise_dim, n_particles, action_mask_key
         kwargs["n_critics"] = (2 if self.is_continuous else 1) if n_critics is None else n_critics
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
         if self.actor is not None:
@@ -75,7 +82,9 @@ class SoftQPolicy(MaxEntPolicy):
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic | DiscreteCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return (ParticleCritic if self.is_continuous else DiscreteCritic)(**critic_kwargs).to(self.device)
+        if self.is_continuous:
+            return ParticleCritic(**critic_kwargs).to(self.device)
+        return DiscreteCritic(**critic_kwargs, action_mask_key=self.action_mask_key).to(self.device)
 
     def soft_minimum(self, q_values: tuple[th.Tensor, ...], ent_coef: th.Tensor) -> th.Tensor:
         """

@@ -9,9 +9,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.matmul import Matmul
 from sb3_maxent.functional.kernels import BandwidthRule
@@ -28,8 +26,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     Soft Q-learning: the policy is exp(Q / alpha), normalized, and Q the solution of the soft Bellman equation.
 
     ``Box`` actions: V(s) by importance sampling, and a network that turns noise into samples of the policy, trained by
-    Stein variational gradients. ``Discrete`` and ``MultiDiscrete`` actions (for which Q is a sum over components, see
-    :class:`~sb3_maxent.common.discrete.DiscreteCritic`): V(s) is a sum, and the policy a softmax.
+    Stein variational gradients. ``Discrete``, ``MultiDiscrete`` and ``MultiBinary`` actions (Q is a sum over their
+    components, see :class:`~sb3_maxent.common.discrete.DiscreteCritic`): V(s) is a sum, and the policy a softmax.
     Papers: https://arxiv.org/abs/1702.08165 (the algorithm; code: https://github.com/haarnoja/softqlearning),
     https://arxiv.org/abs/2007.14430 (the Munchausen term)
 
@@ -58,9 +56,14 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1 (``Box``: only with a ``noise_dim`` of the policy that is
         the action's, where the sampler's density is known)
     :param target_update_interval: update the target networks every so many gradient steps
-    :param target_entropy: target entropy in nats when learning the temperature; ``"auto"``: -dim(A) for ``Box`` (of
-        actions scaled to [-1, 1]), half of log|A| for discrete actions
+    :param target_entropy: target entropy when learning the temperature: a number of nats, or a function of the current
+        progress remaining (from 1 to 0) that gives one; ``"auto"``: -dim(A) for ``Box`` (of actions scaled to [-1, 1]), half
+        of log|A| for discrete actions; ``"lin_X_Y"``: linearly from X to Y times dim(A) or log|A|; discrete actions also
+        ``"adaptive_X_Y"``: from X times log|A| down to Y times, by a tenth whenever the policy's entropy has been near it for
+        1000 gradient steps (``"adaptive"``: from 0.98 to 0.01, after https://arxiv.org/abs/2112.02852)
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
+    :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
+        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
     :param n_value_particles: ``Box``: actions for each state to compute V(s) from, in [1, inf), for a mixture in [2, inf)
     :param value_proposal: ``Box``: where they come from: ``"uniform"`` (as in the authors' code; poor for many action
         dimensions), ``"sampler"`` (the sampling network, weighted by its density, which is right if it is one-to-one and
@@ -121,8 +124,9 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         n_steps: int = 1,
         ent_coef: str | float | Schedule = 0.2,
         target_update_interval: int = 1,
-        target_entropy: str | float = "auto",
+        target_entropy: str | float | Schedule = "auto",
         ent_coef_bounds: tuple[float, float] | None = None,
+        ent_coef_learning_rate: str | float | Schedule | None = None,
         n_value_particles: int = 16,
         value_proposal: ValueProposal = "uniform",
         n_kernel_particles: int = 16,
@@ -164,6 +168,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
             target_update_interval=target_update_interval,
             target_entropy=target_entropy,
             ent_coef_bounds=ent_coef_bounds,
+            ent_coef_learning_rate=ent_coef_learning_rate,
             compile=compile,
             matmul=matmul,
             stats_window_size=stats_window_size,
@@ -172,7 +177,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete),
+            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
         )
         self.n_value_particles = n_value_particles
         self.value_proposal = value_proposal
@@ -204,11 +209,6 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
             default = defaults[name].default
             if getattr(self, name) != default:
                 raise ValueError(f"`{name}` must be {default!r} for {self.action_space}, not {getattr(self, name)!r}")
-        if not is_box:
-            check_number("target_entropy", self.target_entropy, 0, self.critic.heads.max_entropy)
-        self.exploration_schedule = LinearSchedule(
-            self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
-        )
 
     def _setup_temperature(self) -> None:
         super()._setup_temperature()

@@ -25,7 +25,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 from sb3_maxent.zoo import search_spaces
 
-DISCRETE = (spaces.Discrete, spaces.MultiDiscrete)
+DISCRETE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 @dataclass(frozen=True)

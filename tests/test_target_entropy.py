@@ -1,0 +1,182 @@
+"""Target entropies and learning rates of a learned temperature that change in the course of the training."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from toys import KINDS, SMALL, Toy, make_model
+
+from sb3_maxent import SACNF, DiscreteSAC, MixtureSAC
+from sb3_maxent.common import target_entropy as module
+from sb3_maxent.common.target_entropy import TargetEntropy, largest_entropy
+
+BOX, DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (DISCRETE, np.log(3)),
+        (spaces.MultiDiscrete([3, 2]), np.log(6)),
+        (spaces.MultiBinary(4), np.log(16)),
+        (BOX, np.log(4)),
+        (spaces.Box(-3, 5, (2, 2)), np.log(16)),
+    ],
+    ids=str,
+)
+def test_largest_entropy(space, expected):
+    assert largest_entropy(space) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("space", "setting", "expected"),
+    [
+        (DISCRETE, "lin_0.9_0.1", lambda progress: (0.1 + 0.8 * progress) * np.log(3)),
+        (DISCRETE, "lin_0.5", lambda progress: 0.5 * progress * np.log(3)),
+        (DISCRETE, lambda progress: 0.3 * progress, lambda progress: 0.3 * progress),
+        (BOX, "lin_0.5_-1", lambda progress: 2 * (-1 + 1.5 * progress)),
+        (BOX, "-1.5", lambda progress: -1.5),
+        (BOX, lambda progress: -progress, lambda progress: -progress),
+    ],
+    ids=str,
+)
+def test_schedules(space, setting, expected):
+    target = TargetEntropy(setting, space, {}, "cpu")
+    for progress in (1.0, 0.7, 0.0):
+        target.follow(target.setting, progress)
+        assert target.value.item() == pytest.approx(expected(progress))
+
+
+@pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_learn_with_a_schedule(algorithm, action_space, compile):
+    """What is logged, and the loss, are those of the moment; a compiled step is one graph for all targets."""
+    is_box = isinstance(action_space, spaces.Box)
+    model = make_model(
+        algorithm,
+        action_space,
+        ent_coef="auto",
+        target_entropy="lin_-1_-3" if is_box else "lin_0.9_0.3",
+        ent_coef_learning_rate="lin_0.01",
+        compile=compile,
+        steps=60,
+    )
+    unit = int(np.prod(action_space.shape)) if is_box else largest_entropy(action_space)
+    progress = model._current_progress_remaining
+    target = unit * ((-3 + 2 * progress) if is_box else (0.3 + 0.6 * progress))
+    logged = model.logger.name_to_value
+    model.train(1, 16)
+    assert logged["train/target_entropy"] == pytest.approx(target)
+    surplus = logged["train/entropy"] - target
+    assert logged["train/ent_coef_loss"] == pytest.approx(np.log(logged["train/ent_coef"]) * surplus, rel=1e-3, abs=1e-5)
+    assert model.ent_coef_optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * progress)
+    assert model.critic.optimizer.param_groups[0]["lr"] == pytest.approx(model.lr_schedule(progress))
+    assert not compile or model._take_step.n_graphs == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(None, 3e-4), (0.02, 0.02), ("1e-2", 0.01), ("lin_0.02_0.01", 0.01), (lambda progress: 0.03 * (1 - progress), 0.03)],
+)
+def test_learning_rate_of_the_temperature(rate, expected):
+    """It is Adam's first step, at the end of the training."""
+    model = MixtureSAC("MlpPolicy", Toy(action_space=BOX), ent_coef="auto", ent_coef_learning_rate=rate, **SMALL)
+    model.learn(21)
+    assert abs(model.log_ent_coef.item()) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("space", "setting", "message"),
+    [
+        (DISCRETE, "lin_1.2", r"`target_entropy=lin_1.2` must be a number in \[0, 1\], not 1.2"),
+        (DISCRETE, "lin_0.5_-0.1", r"must be a number in \[0, 1\], not -0.1"),
+        (BOX, "lin_1_-1", r"must be a number in \[-inf, 0.693147\], not 1.0"),
+        (DISCRETE, "lin_a", "`target_entropy` must be 'lin_X' or 'lin_X_Y' with numbers"),
+        (DISCRETE, "linear_0.5", "`target_entropy` must be 'lin_X' or 'lin_X_Y' with numbers"),
+        (DISCRETE, "adaptive_0", r"in \(0, 1\], not 'adaptive_0'"),
+        (DISCRETE, "adaptive_0.5_0.8", r"must be a number in \[0, 0.5\], not 0.8"),
+        (DISCRETE, "adaptive_a", r"in \(0, 1\], not 'adaptive_a'"),
+        (DISCRETE, "adaptively", r"in \(0, 1\], not 'adaptively'"),
+        (BOX, "adaptive", "`target_entropy` can be adaptive for discrete actions only, not 'adaptive' for a Box"),
+        (DISCRETE, lambda progress: 2.0, r"`target_entropy` at `progress_remaining=1` must be a number in \[.*\], not 2.0"),
+        (DISCRETE, "automatic", "`target_entropy` must be 'auto', a number of nats, .* not 'automatic'"),
+        (DISCRETE, None, "not None"),
+        (DISCRETE, True, "not True"),
+    ],
+    ids=str,
+)
+def test_bad_targets(space, setting, message):
+    algorithm = DiscreteSAC if space is DISCRETE else SACNF
+    with pytest.raises(ValueError, match=message):
+        algorithm("MlpPolicy", Toy(action_space=space), target_entropy=setting, **SMALL)
+
+
+@pytest.mark.parametrize("rate", [-1.0, "fast", "lin_-1", float("nan"), True])
+def test_bad_learning_rates(rate):
+    with pytest.raises(ValueError, match=r"`ent_coef_learning_rate.* must be a number"):
+        DiscreteSAC("MlpPolicy", Toy(action_space=DISCRETE), ent_coef_learning_rate=rate, **SMALL)
+
+
+def test_adaptive_target(monkeypatch):
+    """It falls by a tenth after 1000 steps near it, not while the entropy is elsewhere or moves, and not below its end."""
+    largest = np.log(3)
+    target = TargetEntropy("adaptive_0.5_0.4", DISCRETE, {}, "cpu")
+    assert target.value.item() == pytest.approx(0.5 * largest)
+    target.observe(np.full(5000, 0.8) * largest)
+    assert target.state["ratio"] == 0.5
+    target.observe(np.full(10_000, 0.8) * largest)
+    restless = np.where(np.arange(20_000) % 2, 0.3, 0.7) * largest
+    target.observe(restless)
+    assert target.state["mean"] == pytest.approx(0.5, abs=0.01) and target.state["ratio"] == 0.5
+    target.observe(np.full(4000, 0.5) * largest)
+    assert target.state["ratio"] == pytest.approx(0.45) and target.value.item() == pytest.approx(0.45 * largest)
+    for _ in range(5):
+        target.observe(np.full(6000, target.state["ratio"]) * largest)
+    assert target.value.item() == pytest.approx(0.4 * largest)
+
+    monkeypatch.setattr(module, "WAIT", 3)
+    target = TargetEntropy("adaptive_0.5_0.1", DISCRETE, {}, "cpu")
+    target.observe(np.full(2, 0.5) * largest)
+    assert target.state["n_steps"] == 2
+    target.observe(np.full(1, 0.5) * largest)
+    assert target.state["ratio"] == pytest.approx(0.45) and target.state["n_steps"] == 0
+
+
+def test_adaptive_target_in_training(monkeypatch, tmp_path):
+    """In a bandit with a fixed Q the entropy follows it down; a loaded model goes on where it was."""
+    monkeypatch.setattr(module, "WAIT", 50)
+    monkeypatch.setattr(module, "AVERAGE_RATE", 0.05)
+    model = make_model(
+        DiscreteSAC,
+        DISCRETE,
+        ent_coef="auto",
+        target_entropy="adaptive_0.9_0.5",
+        ent_coef_learning_rate=0.02,
+        learning_rate=3e-3,
+        gamma=0.0,
+    )
+    model.train(1500, 64)
+    state = dict(model._adaptive_target)
+    assert 0.5 <= state["ratio"] <= 0.9 * 0.9
+    logged = model.logger.name_to_value
+    assert logged["train/target_entropy"] > state["ratio"] * np.log(3)  # that of before the falls
+    model.save(tmp_path / "model")
+    loaded = DiscreteSAC.load(tmp_path / "model", env=model.get_env())
+    assert loaded._adaptive_target == state and loaded.target_entropy == "adaptive_0.9_0.5"
+    assert loaded.entropy_target.value.item() == pytest.approx(state["ratio"] * np.log(3))
+    assert DiscreteSAC.load(tmp_path / "model", target_entropy="adaptive_0.8")._adaptive_target["ratio"] == 0.8
+    other = DiscreteSAC.load(tmp_path / "model", target_entropy=0.3)
+    assert other._adaptive_target == {} and other.entropy_target.value.item() == pytest.approx(0.3)
+
+
+def test_target_set_while_training():
+    """By a callback, say; a compiled step would not have to be compiled anew."""
+    model = make_model(DiscreteSAC, DISCRETE)
+    for target in (0.2, "lin_0.5_0.5", lambda progress: 0.4):
+        model.target_entropy = target
+        model.train(1, 16)
+        expected = {0.2: 0.2, "lin_0.5_0.5": 0.5 * np.log(3)}.get(target, 0.4)
+        assert th.allclose(model.entropy_target.value, th.tensor(float(expected)))
+    model.target_entropy = 7.0
+    with pytest.raises(ValueError, match="`target_entropy` must be a number in"):
+        model.train(1, 16)
