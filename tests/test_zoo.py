@@ -949,3 +949,50 @@ def test_same_settings():
             assert {key: ours[key] for key in sac if key != "policy_kwargs"} == {
                 key: value for key, value in sac.items() if key != "policy_kwargs"
             }
+
+
+MASKED = """
+import gymnasium as gym
+gym.register("Masked-v0", "toys_masked:Masked", max_episode_steps=20)
+"""
+MASKED_ENV = """
+import numpy as np
+from gymnasium import spaces
+from toys import Toy
+
+class Masked(Toy):
+    def __init__(self):
+        super().__init__(spaces.Box(-100, 100, (3,)), spaces.Discrete(4))
+
+    def action_masks(self):
+        return [action == 1 for action in range(4)]
+
+    def step(self, action):
+        assert action == 1
+        return super().step(action)
+"""
+MASKED_HYPERPARAMS = """
+Masked-v0:
+  n_timesteps: 200
+  n_envs: 2
+  normalize: "dict(norm_obs_keys=['observation'])"
+  policy: MultiInputPolicy
+  learning_starts: 50
+  batch_size: 16
+  env_wrapper: sb3_maxent.envs.ActionMaskWrapper
+  policy_kwargs: "dict(net_arch=[16], action_mask_key='action_mask')"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["discretesac", "sql"])
+def test_action_masks(algo, tmp_path, monkeypatch):
+    """An environment with action_masks(), by the wrapper in the zoo's file; another action than the allowed one is an error"""
+    for name, text in {"masked.py": MASKED, "toys_masked.py": MASKED_ENV, "masked.yml": MASKED_HYPERPARAMS}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parent)]))
+    arguments = ["--algo", algo, "--env", "Masked-v0", "--gym-packages", "masked", "--folder", "logs"]
+    train = ["train", *arguments[:-2], "-conf", "masked.yml", "--eval-freq", "100", "--n-eval-envs", "1", "-f", "logs"]
+    run_zoo(*train, cwd=tmp_path)
+    output = run_zoo("enjoy", *arguments, "--no-render", "-n", "50", "--exp-id", "1", cwd=tmp_path)
+    assert np.isfinite(mean_reward(output))
