@@ -34,6 +34,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "constant, exploration, 3 steps": {"target_entropy_ratio": 0.5, "n_steps": 3, **EPSILON},
     "0.5 to 0.1, exploration, 3 steps": {"target_entropy": "lin_0.5_0.1", "n_steps": 3, **EPSILON},
 }
+
+
+def falling_early(left: float) -> float:
+    """
+    :param left: share of the training that remains
+    :return: the target entropy in nats: from 0.9 to 0.1 of the largest one in the first 60%
+    """
+    return (0.9 - 0.8 * min((1 - left) / 0.6, 1)) * float(np.log(4))
+
+
+SETTINGS |= {
+    "0.9 to 0.1 by 60%": {"target_entropy": falling_early},
+    "0.9 to 0.1 by 60%, exploration": {"target_entropy": falling_early, **EPSILON},
+}
 ENDS = ("landed", "crashed", "timed_out")
 COLUMNS = [
     "setting",

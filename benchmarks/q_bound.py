@@ -20,16 +20,20 @@ from sb3_maxent import SoftQLearning
 
 ENV, STEPS, N_MEASUREMENTS = "CartPole-v1", 50_000, 10
 TWINS = {"net_arch": [128, 128], "n_critics": 2}
+UNBOUNDED = {"bound_values": False}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {"ent_coef": 0.1, "policy_kwargs": TWINS},
+    "plain": {"ent_coef": 0.1, "policy_kwargs": TWINS, **UNBOUNDED},
+    "plain, bounded": {"ent_coef": 0.1, "policy_kwargs": TWINS},
+    "plain, bounded, 1 critic": {"ent_coef": 0.1},
     "plain, tau 0.01, lr 1e-3": {
+        **UNBOUNDED,
         "ent_coef": 0.1,
         "policy_kwargs": TWINS,
         "tau": 0.01,
         "learning_rate": lambda left: 1e-3 * left,
     },
-    "munchausen, 1 critic": {"ent_coef": 0.03, "munchausen_coef": 0.9},
-    "munchausen": {"ent_coef": 0.03, "munchausen_coef": 0.9, "policy_kwargs": TWINS},
+    "munchausen, 1 critic": {"ent_coef": 0.03, "munchausen_coef": 0.9, **UNBOUNDED},
+    "munchausen": {"ent_coef": 0.03, "munchausen_coef": 0.9, "policy_kwargs": TWINS, **UNBOUNDED},
 }
 COLUMNS = ["setting", "seed", "step", "return", "largest_q", "bound"]
 
@@ -64,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--setting", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[6, 101])
+    parser.add_argument("--compile", action="store_true", help="compile the gradient step")
     parser.add_argument("--csv", type=Path)
     args = parser.parse_args()
     th.set_num_threads(1)
@@ -73,8 +78,8 @@ def main() -> None:
             # The other settings of hyperparams/sql.yml
             parameters = {"learning_rate": lambda left: 2e-3 * left, "batch_size": 64, "learning_starts": 1000, "tau": 0.05}
             parameters |= {"train_freq": 4, "gradient_steps": 2, "policy_kwargs": {"net_arch": [128, 128]}, "device": "cpu"}
-            env = make_vec_env(ENV, seed=seed)
-            model = SoftQLearning("MlpPolicy", env, seed=seed, buffer_size=100_000, **{**parameters, **SETTINGS[setting]})
+            parameters |= {"compile": args.compile, **SETTINGS[setting]}
+            model = SoftQLearning("MlpPolicy", make_vec_env(ENV, seed=seed), seed=seed, buffer_size=100_000, **parameters)
             model.learn(STEPS, callback=Measure(setting, seed, rows))
     if args.csv is not None:
         write(args.csv, COLUMNS, rows)

@@ -384,6 +384,37 @@ def discretesac_returns() -> Table:
 
 
 @table
+def discrete_fresh() -> Table:
+    names = {"discretesac-compiled": "DiscreteSAC", "dqn": "SB3 DQN", "qrdqn": "QR-DQN (sb3_contrib)"}
+    present = read_file(DATA / "discrete.csv")
+    lines = []
+    for env, group in present.groupby("env", sort=False):
+        steps = f"{int(group.step.max()) // 1000}k"
+        for algo, name in names.items():
+            if algo not in set(group.algo):
+                continue
+            returns = final_returns("discrete", str(env), algo)
+            lines.append([env, steps, name, over_seeds(returns), ", ".join(f"{value:.0f}" for value in returns)])
+    return ["environment", "steps", "algorithm", "mean ± standard deviation (range)", "seeds 20, 21, 22, ..."], lines
+
+
+@table
+def discretesac_hover() -> Table:
+    rows = read_file(DATA / "lander_hover.csv").sort_values(["seed", "step"])
+    lines = []
+    for (setting, seed), run in rows.groupby(["setting", "seed"], sort=False):
+        last, early = run.iloc[-1], run[run.step == 40_000].iloc[0]
+        stopped = "" if last.step == 200_000 else f" (stopped at {last.step // 1000}k)"
+        ends = [f"{last['return']:.0f}{stopped}", last.landed, last.timed_out, run.trained_landed.sum()]
+        noop = [f"{float(row.noop_ground):.2f}" if row.noop_ground != "" else "no state" for row in (early, last)]
+        lines.append([setting, seed, *ends, *noop])
+    order = list(rows.sort_index().setting.unique())
+    lines.sort(key=lambda line: (order.index(line[0]), line[1]))
+    header = ["target entropy, exploration", "seed", "return", "of 20: landed", "timed out", "landings in training"]
+    return [*header, "no engine on the ground: at 40k", "at the end"], lines
+
+
+@table
 def choosing_discrete() -> Table:
     lines = []
     for env, steps in discrete_tasks():

@@ -9,10 +9,14 @@ import torch as th
 import toys
 from gymnasium import spaces
 from scipy.special import logsumexp, softmax
-from toys import soft_value, step_on
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from toys import SMALL, Toy, soft_value, step_on
 
 from sb3_maxent import SoftQLearning, reference
+from sb3_maxent.common.gradient_step import GradientStep
+from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.functional import log_det_tanh
+from sb3_maxent.soft_q_learning import compose, fine_tune
 
 make_model = functools.partial(toys.make_model, SoftQLearning)
 
@@ -579,3 +583,86 @@ def test_entropy_of_the_batch_by_autograd():
         jacobian = th.autograd.functional.jacobian(sample, noise.flatten())
         normal = th.distributions.Normal(0.0, 1.0).log_prob(noise).sum()
         th.testing.assert_close(entropy.squeeze(), jacobian.det().abs().log() - normal, rtol=1e-3, atol=1e-3)
+
+
+# ---------------------------------------------------------------------- values that no reward allows
+
+
+def discrete_batch(rewards, discounts=None):
+    """Transitions with these rewards, none of them the last of an episode."""
+    observations = th.zeros(len(rewards), 3)
+    rewards = th.tensor(rewards).reshape(-1, 1)
+    discounts = None if discounts is None else th.tensor(discounts).reshape(-1, 1)
+    return ReplayBufferSamples(
+        observations, th.zeros(len(rewards), 1), observations, th.zeros_like(rewards), rewards, discounts
+    )
+
+
+def runaway(model):
+    """Let all Q-values be 1e4."""
+    with th.no_grad():
+        for network in (*model.critic.q_networks, *model.critic_target.q_networks):
+            network[-1].weight.zero_()
+            network[-1].bias.fill_(1e4)
+    return model
+
+
+def test_values_are_bounded_by_rewards():
+    """By hand: gamma 0.9, alpha 0.5, four actions; a reward for three steps; costs, which an end of the episode stops."""
+    model = runaway(make_model(spaces.Discrete(4), gamma=0.9, ent_coef=0.5, steps=0))
+    bonus = 0.5 * np.log(4) / 0.1
+
+    def target(rewards, discounts=None):
+        discount = 0.9 if discounts is None else th.tensor(discounts).reshape(-1, 1)
+        step = GradientStep(discrete_batch(rewards, discounts), th.tensor(0.5), discount)
+        return model._td_target(step).flatten().tolist()
+
+    assert target([-1.0, -3.0]) == pytest.approx([-1 + 0.9 * bonus, -3 + 0.9 * bonus])
+    assert target([-1.0, 2.0]) == pytest.approx([-1 + 0.9 * (20 + bonus), 2 + 0.9 * (20 + bonus)])
+    assert target([-1.0]) == pytest.approx([-1 + 0.9 * (20 + bonus)])  # it remembers
+    assert target([8.13], [0.729]) == pytest.approx([8.13 + 0.729 * (30 + bonus)])  # 3 for three steps
+    for kwargs in ({"bound_values": False, "gamma": 0.9}, {"gamma": 1.0}):
+        free = runaway(make_model(spaces.Discrete(4), ent_coef=0.5, steps=0, **kwargs))
+        step = GradientStep(discrete_batch([1.0]), th.tensor(0.5), free.gamma)
+        assert free._td_target(step).item() == pytest.approx(1 + free.gamma * (1e4 + 0.5 * np.log(4)))
+
+
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_runaway_q_comes_back(compile):
+    """Trained on rewards of at most 1, values of 1e4 fall to the bound; a loaded model still knows it."""
+    model = make_model(spaces.Discrete(4), gamma=0.5, ent_coef=0.1, learning_rate=0.05, tau=1.0, compile=compile, steps=100)
+    highest = model.replay_buffer.rewards[: model.replay_buffer.pos].max() / 0.5
+    assert 0 < model.highest_return.item() <= highest + 1e-5
+    runaway(model)
+    with th.no_grad():
+        for network in model.critic.q_networks:
+            network[-1].bias.fill_(20.0)
+        model.critic_target.load_state_dict(model.critic.state_dict())
+    model.train(600, 32)
+    assert model.logger.name_to_value["train/q_mean"] < 20
+    with th.no_grad():
+        q_values = model.critic(th.zeros(1, 3))[0]
+    assert q_values.max() < highest + 0.1 * np.log(4) / 0.5 + 0.3
+
+
+def test_bound_is_saved(tmp_path):
+    model = make_model(spaces.Discrete(4), steps=60)
+    model.save(tmp_path / "model")
+    loaded = SoftQLearning.load(tmp_path / "model")
+    assert loaded.highest_return.item() == model.highest_return.item() > 0
+    tuned = fine_tune(model, Toy(action_space=spaces.Discrete(4)))
+    assert tuned.highest_return.item() == model.highest_return.item()
+    assert compose([model, model], gradient_steps=0).highest_return.item() == np.inf
+    fresh = SoftQLearning("MlpPolicy", Toy(action_space=spaces.Discrete(4)), **SMALL)
+    assert fresh.highest_return.item() == 0
+
+
+def test_model_that_was_saved_before_there_was_a_bound(tmp_path, monkeypatch):
+    """Nothing is known of its rewards, so its values have no bound."""
+    model = make_model(spaces.Discrete(4), steps=60)
+    monkeypatch.setattr(SoftQLearning, "_get_torch_save_params", MaxEntAlgorithm._get_torch_save_params)
+    model.save(tmp_path / "old")
+    monkeypatch.undo()
+    loaded = SoftQLearning.load(tmp_path / "old", env=model.get_env())
+    assert loaded.highest_return.item() == np.inf
+    loaded.learn(30, reset_num_timesteps=False)

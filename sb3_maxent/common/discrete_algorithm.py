@@ -41,6 +41,9 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
         )

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,6 +171,7 @@ def fine_tune(model: SoftQLearning, env: GymEnv | str, **kwargs: Any) -> SoftQLe
     ent_coef = tuned.policy.ent_coef.clone()
     tuned.policy.load_state_dict(model.policy.state_dict())
     tuned.policy.ent_coef.copy_(ent_coef)
+    tuned.highest_return.copy_(model.highest_return)  # what its Q has learned is not cut off
     return tuned
 
 
@@ -239,6 +241,7 @@ def compose(
     for critic in (composed.critic, composed.critic_target):
         for component, model in zip(critic.critics, models, strict=True):
             component.load_state_dict(model.critic.state_dict())
+    composed.highest_return.fill_(math.inf)  # a sum with any weights has no bound that is known
     if composed.policy.actor is not None:
         _train_sampler(composed, models, observations, gradient_steps)
     return composed

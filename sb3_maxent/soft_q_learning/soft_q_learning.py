@@ -1,6 +1,7 @@
 """Soft Q-learning for continuous and discrete actions."""
 
 import inspect
+import math
 from typing import Any, ClassVar
 
 import torch as th
@@ -76,6 +77,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param munchausen_coef: discrete actions: weight of the clipped alpha log pi(a|s) that is added to the reward, in [0, 1);
         2007.14430 has 0.9 with alpha = 0.03, for rewards in [-1, 1]
     :param munchausen_clip: lowest value of alpha log pi(a|s), <= 0; -1 in 2007.14430
+    :param bound_values: discrete actions: whether V(s') in the critics' targets is at most what the highest reward in the
+        batches so far, and the largest entropy, give for ever: (r + alpha log|A|) / (1 - gamma). So Q can't run away.
     :param behavior_policy: discrete actions: how to act while training: ``"boltzmann"``, a sample of the policy, or
         ``"greedy"``, its mode (with the exploration below: epsilon-greedy, as DQN)
     :param exploration_fraction: discrete actions: fraction of the training over which the exploration rate is reduced
@@ -134,6 +137,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         kernel_bandwidth: BandwidthRule | float = "median",
         munchausen_coef: float = 0.0,
         munchausen_clip: float = -1.0,
+        bound_values: bool = True,
         behavior_policy: BehaviorPolicy = "boltzmann",
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 0.0,
@@ -186,6 +190,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         self.kernel_bandwidth = kernel_bandwidth
         self.munchausen_coef = munchausen_coef
         self.munchausen_clip = munchausen_clip
+        self.bound_values = bound_values
         self.behavior_policy = behavior_policy
         self.exploration_fraction = exploration_fraction
         self.exploration_initial_eps = exploration_initial_eps
@@ -203,6 +208,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        # Of a model that was saved before there was a bound nothing is known
+        self.highest_return = th.full((), 0.0 if self._n_updates == 0 else math.inf, device=self.device)
         is_box = isinstance(self.action_space, spaces.Box)
         defaults = inspect.signature(SoftQLearning.__init__).parameters
         for name in ONLY_DISCRETE if is_box else ONLY_BOX:
