@@ -70,6 +70,7 @@ def main() -> None:
         model = MixtureSAC.load(agent.file, device="cpu", custom_objects={"buffer_size": 1})
         observations = np.array(states_of(model, gym.make(agent.env), args.states))
         common = {"env": agent.env, "seed": agent.seed, "ent_coef": f"{current_ent_coef(model):.4g}"}
+        assert not callable(model.target_entropy)
         common["target_entropy"] = f"{float(model.target_entropy):g}"
         rows.append({**common, **use(model, th.as_tensor(observations, dtype=th.float32))})
         print(rows[-1])

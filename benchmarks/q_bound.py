@@ -76,7 +76,12 @@ def main() -> None:
     for setting in args.setting:
         for seed in args.seeds:
             # The other settings of hyperparams/sql.yml
-            parameters = {"learning_rate": lambda left: 2e-3 * left, "batch_size": 64, "learning_starts": 1000, "tau": 0.05}
+            parameters: dict[str, Any] = {
+                "learning_rate": lambda left: 2e-3 * left,
+                "batch_size": 64,
+                "learning_starts": 1000,
+                "tau": 0.05,
+            }
             parameters |= {"train_freq": 4, "gradient_steps": 2, "policy_kwargs": {"net_arch": [128, 128]}, "device": "cpu"}
             parameters |= {"compile": args.compile, **SETTINGS[setting]}
             model = SoftQLearning("MlpPolicy", make_vec_env(ENV, seed=seed), seed=seed, buffer_size=100_000, **parameters)

@@ -77,6 +77,7 @@ def main() -> None:
     th.set_num_threads(1)
     model = ALGORITHMS[args.algo].load(args.model, device="cpu", custom_objects={"buffer_size": 1})
     common = {"env": args.env, "algo": args.algo, "label": args.label, "ent_coef": f"{current_ent_coef(model):.4g}"}
+    assert not callable(model.target_entropy)
     common["target_entropy"] = f"{float(model.target_entropy):g}"
     rows = []
     for index, state in enumerate(states_of(model, gym.make(args.env), args.states)):
