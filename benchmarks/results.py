@@ -582,14 +582,19 @@ def sacnf_returns() -> Table:
 
 @table
 def q_bound() -> Table:
-    shown = {"plain": "(2) alpha 0.1, two critics", "plain, tau 0.01, lr 1e-3": "(2) with tau 0.01, learning rate 1e-3"}
+    shown = {
+        "plain": "(2) alpha 0.1, two critics",
+        "plain, bounded": "(2), bounded",
+        "plain, bounded, 1 critic": "(2), bounded, one critic",
+        "plain, tau 0.01, lr 1e-3": "(2) with tau 0.01, learning rate 1e-3",
+    }
     shown |= {
         "munchausen, 1 critic": "Munchausen, alpha 0.03, one critic",
         "munchausen": "(3) Munchausen, alpha 0.03, two critics",
     }
     lines = []
     for setting, name in shown.items():
-        for index, seed in enumerate((6, 101)):
+        for index, seed in enumerate(sorted(read("q_bound", setting=setting).seed.unique())):
             rows = read("q_bound", setting=setting, seed=seed).sort_values("step")
             returns = " ".join(f"{value:.0f}" for value in rows["return"])
             largest, bound = f"{rows.largest_q.max():,.0f}", f"{rows.bound.max():.0f}"
