@@ -20,6 +20,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
+from tables import write
 
 from sb3_maxent import DiscreteSAC
 
@@ -146,6 +147,13 @@ class Watch(BaseCallback):
             writer.writerow(row)
 
 
+def forget(file: Path, setting: str, seed: int) -> None:
+    """Leave out the rows of a run that was stopped and starts anew."""
+    with file.open() as lines:
+        rows = [row for row in csv.DictReader(lines) if (row["setting"], row["seed"]) != (setting, str(seed))]
+    write(file, COLUMNS, rows)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,6 +170,7 @@ def main() -> None:
                     done = {(row["setting"], row["seed"], row["step"]) for row in csv.DictReader(file)}
                 if (setting, str(seed), str(args.steps)) in done:
                     continue
+                forget(args.csv, setting, seed)
             model = DiscreteSAC(
                 "MlpPolicy",
                 Monitor(gym.make(ENV_ID)),

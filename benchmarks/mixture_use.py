@@ -16,7 +16,7 @@ from tables import DATA, write
 from trained_entropy import states_of
 
 from sb3_maxent import MixtureSAC
-from sb3_maxent.measures import current_ent_coef
+from sb3_maxent.measures import current_ent_coef, current_target_entropy
 from sb3_maxent.zoo import trained_agents
 
 N_STATES = 200
@@ -70,8 +70,7 @@ def main() -> None:
         model = MixtureSAC.load(agent.file, device="cpu", custom_objects={"buffer_size": 1})
         observations = np.array(states_of(model, gym.make(agent.env), args.states))
         common = {"env": agent.env, "seed": agent.seed, "ent_coef": f"{current_ent_coef(model):.4g}"}
-        assert not callable(model.target_entropy)
-        common["target_entropy"] = f"{float(model.target_entropy):g}"
+        common["target_entropy"] = f"{current_target_entropy(model):g}"
         rows.append({**common, **use(model, th.as_tensor(observations, dtype=th.float32))})
         print(rows[-1])
     write(args.csv, COLUMNS, rows)

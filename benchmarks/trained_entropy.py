@@ -22,7 +22,7 @@ from tables import write
 
 from sb3_maxent import S2AC, MixtureSAC
 from sb3_maxent.functional import log_det_tanh
-from sb3_maxent.measures import current_ent_coef
+from sb3_maxent.measures import current_ent_coef, current_target_entropy
 from sb3_maxent.s2ac.sampler import EntropyEstimator
 
 ENTROPY_ESTIMATORS: tuple[EntropyEstimator, ...] = get_args(EntropyEstimator)
@@ -77,8 +77,7 @@ def main() -> None:
     th.set_num_threads(1)
     model = ALGORITHMS[args.algo].load(args.model, device="cpu", custom_objects={"buffer_size": 1})
     common = {"env": args.env, "algo": args.algo, "label": args.label, "ent_coef": f"{current_ent_coef(model):.4g}"}
-    assert not callable(model.target_entropy)
-    common["target_entropy"] = f"{float(model.target_entropy):g}"
+    common["target_entropy"] = f"{current_target_entropy(model):g}"
     rows = []
     for index, state in enumerate(states_of(model, gym.make(args.env), args.states)):
         with th.no_grad():

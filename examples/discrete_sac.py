@@ -33,7 +33,7 @@ mean, std = evaluate_policy(model, env, n_eval_episodes=20)
 print(f"return after {model.num_timesteps} steps: {mean:.1f} +/- {std:.1f} (500 is the most)")
 
 figure = Figure(figsize=(6, 3))
-target_entropy = float(model.target_entropy)
+target_entropy = model.entropy_target.value.item()
 _, entropies = draw_entropy("discrete_sac", figure.subplots(), target_entropy=target_entropy, label="DiscreteSAC")
 print(f"entropy: {entropies[-1]:.2f}, target: {target_entropy:.2f} nats")
 figure.savefig("discrete_sac/entropy.png", bbox_inches="tight")

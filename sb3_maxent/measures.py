@@ -143,6 +143,19 @@ def current_ent_coef(model: PolicyPredictor) -> float:
     return float(ent_coef.detach())
 
 
+def current_target_entropy(model: PolicyPredictor) -> float:
+    """
+    :param model: one with a learned temperature
+    :return: the entropy that it aims at now, in nats; of a schedule in a loaded model, that of its start
+    :raises TypeError: if it has none
+    """
+    scheduled = getattr(model, "entropy_target", None)
+    target = getattr(model, "target_entropy", None) if scheduled is None else scheduled.value.item()
+    if target is None:
+        raise TypeError(f"`model` must have a target entropy, which {_name(model)} has not")
+    return float(target)
+
+
 def entropy_of_actions(model: PolicyPredictor, state: ArrayLike, n_actions: int = 10_000) -> float:
     """
     Entropy of the actions that a policy draws in one state, by their histogram, see

@@ -8,12 +8,14 @@ import pytest
 import torch as th
 import toys
 from gymnasium import spaces
+from sb3_contrib.common.envs import InvalidActionEnvDiscrete
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 from toys import SMALL, Toy
 
 from sb3_maxent import DiscreteSAC, SoftQLearning, reference
+from sb3_maxent.envs import ActionMaskWrapper
 from sb3_maxent.soft_q_learning import SoftQPolicy, compose, fine_tune
 
 make_model = functools.partial(toys.make_model, SoftQLearning, policy_kwargs={"net_arch": [16], "n_critics": 2})
@@ -349,3 +351,31 @@ def test_a_temperature_that_has_fallen_to_0_is_not_taken_over():
     with pytest.raises(ValueError, match="`ent_coef` must be given for models whose temperature has fallen to 0"):
         compose([model])
     assert compose([model], ent_coef=0.2, gradient_steps=2).policy.ent_coef.item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.5], [1.0, -1.0], [1.0, -2.0]])
+def test_composition_of_masked_actions(weights):
+    """No weights let an action through that is not allowed."""
+    env = ActionMaskWrapper(InvalidActionEnvDiscrete(dim=20, n_invalid_actions=18))
+    kwargs = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "action_mask"}, **SMALL}
+    models = [SoftQLearning("MultiInputPolicy", env, **kwargs).learn(30) for _ in range(2)]
+    both = compose(models, weights=weights)
+    observation, _ = env.reset()
+    for deterministic in (False, True):
+        for _ in range(10):
+            action, _ = both.predict(observation, deterministic=deterministic)
+            assert observation["action_mask"][action]
+
+
+@pytest.mark.parametrize("bound_values", [False, True])
+def test_values_of_weights_from_elsewhere_have_no_bound(bound_values, tmp_path):
+    """What rewards they were learned from is not known; in a saved model it is."""
+    model = make_model(spaces.Discrete(4), bound_values=bound_values)
+    assert model.highest_return.item() > 0
+    model.save(tmp_path / "model")
+    loaded = SoftQLearning.load(tmp_path / "model", bound_values=True)
+    assert loaded.highest_return.item() == model.highest_return.item()
+    other = make_model(spaces.Discrete(4), steps=0)
+    assert other.highest_return.item() == 0
+    other.load_weights(tmp_path / "model")
+    assert other.highest_return.item() == np.inf

@@ -11,6 +11,7 @@ from sb3_maxent.common import target_entropy as module
 from sb3_maxent.common.target_entropy import TargetEntropy, largest_entropy
 
 BOX, DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+LOG_3 = 1.0986122886681098
 
 
 @pytest.mark.parametrize(
@@ -117,28 +118,33 @@ def test_bad_learning_rates(rate):
         DiscreteSAC("MlpPolicy", Toy(action_space=DISCRETE), ent_coef_learning_rate=rate, **SMALL)
 
 
+def observe(target, shares, largest=LOG_3):
+    """Let a target see entropies, given as shares of the largest one; with action masks that depends on the state."""
+    target.observe(shares * largest, np.full(len(shares), target.state["ratio"] * largest))
+
+
 def test_adaptive_target(monkeypatch):
     """It falls by a tenth after 1000 steps near it, not while the entropy is elsewhere or moves, and not below its end."""
     largest = np.log(3)
     target = TargetEntropy("adaptive_0.5_0.4", DISCRETE, {}, "cpu")
     assert target.value.item() == pytest.approx(0.5 * largest)
-    target.observe(np.full(5000, 0.8) * largest)
+    observe(target, np.full(5000, 0.8))
     assert target.state["ratio"] == 0.5
-    target.observe(np.full(10_000, 0.8) * largest)
-    restless = np.where(np.arange(20_000) % 2, 0.3, 0.7) * largest
-    target.observe(restless)
+    observe(target, np.full(10_000, 0.8))
+    restless = np.where(np.arange(20_000) % 2, 0.3, 0.7)
+    observe(target, restless)
     assert target.state["mean"] == pytest.approx(0.5, abs=0.01) and target.state["ratio"] == 0.5
-    target.observe(np.full(4000, 0.5) * largest)
+    observe(target, np.full(4000, 0.5))
     assert target.state["ratio"] == pytest.approx(0.45) and target.value.item() == pytest.approx(0.45 * largest)
     for _ in range(5):
-        target.observe(np.full(6000, target.state["ratio"]) * largest)
+        observe(target, np.full(6000, target.state["ratio"]))
     assert target.value.item() == pytest.approx(0.4 * largest)
 
     monkeypatch.setattr(module, "WAIT", 3)
     target = TargetEntropy("adaptive_0.5_0.1", DISCRETE, {}, "cpu")
-    target.observe(np.full(2, 0.5) * largest)
+    observe(target, np.full(2, 0.5))
     assert target.state["n_steps"] == 2
-    target.observe(np.full(1, 0.5) * largest)
+    observe(target, np.full(1, 0.5))
     assert target.state["ratio"] == pytest.approx(0.45) and target.state["n_steps"] == 0
 
 
@@ -159,7 +165,7 @@ def test_adaptive_target_in_training(monkeypatch, tmp_path):
     state = dict(model._adaptive_target)
     assert 0.5 <= state["ratio"] <= 0.9 * 0.9
     logged = model.logger.name_to_value
-    assert logged["train/target_entropy"] > state["ratio"] * np.log(3)  # that of before the falls
+    assert logged["train/target_entropy"] >= state["ratio"] * np.log(3)  # that of before the falls of this call
     model.save(tmp_path / "model")
     loaded = DiscreteSAC.load(tmp_path / "model", env=model.get_env())
     assert loaded._adaptive_target == state and loaded.target_entropy == "adaptive_0.9_0.5"
@@ -180,3 +186,52 @@ def test_target_set_while_training():
     model.target_entropy = 7.0
     with pytest.raises(ValueError, match="`target_entropy` must be a number in"):
         model.train(1, 16)
+
+
+def test_adaptive_target_with_masks():
+    """Entropies are judged beside the targets of the states, here those of two allowed actions of twenty."""
+    target = TargetEntropy("adaptive", spaces.Discrete(20), {}, "cpu")
+    observe(target, np.full(2000, 0.98), largest=np.log(2))
+    assert target.state["ratio"] == pytest.approx(0.98 * 0.9)
+
+
+def test_one_action():
+    model = DiscreteSAC("MlpPolicy", Toy(action_space=spaces.Discrete(1)), target_entropy="lin_0.5_0.1", **SMALL).learn(25)
+    assert model.entropy_target.value.item() == 0
+
+
+def test_auto_set_while_training():
+    model = make_model(DiscreteSAC, DISCRETE, target_entropy=0.2)
+    model.target_entropy = "auto"
+    model.train(1, 16)
+    assert model.target_entropy == pytest.approx(0.5 * np.log(3))
+    assert model.entropy_target.value.item() == pytest.approx(0.5 * np.log(3))
+
+
+def test_a_refused_target_changes_nothing():
+    target = TargetEntropy("adaptive_0.5", DISCRETE, {}, "cpu")
+    before = dict(target.state)
+    with pytest.raises(ValueError, match=r"`target_entropy` at `progress_remaining=0.3` must be"):
+        target.follow(lambda left: 9.0, 0.3)
+    assert target.setting == "adaptive_0.5" and target.state == before
+    target.follow(lambda left: 9.0 if left > 0.5 else 0.2, 0.3)
+    assert target.value.item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("ent_coef", [0.1, "lin_0.1"])
+def test_learning_rate_of_a_temperature_that_is_not_learned(ent_coef, tmp_path):
+    with pytest.raises(ValueError, match=r"`ent_coef_learning_rate` must be None unless the temperature is learned, not 0.01"):
+        DiscreteSAC("MlpPolicy", Toy(action_space=DISCRETE), ent_coef=ent_coef, ent_coef_learning_rate=0.01, **SMALL)
+    model = DiscreteSAC("MlpPolicy", Toy(action_space=DISCRETE), ent_coef_learning_rate=0.01, **SMALL)
+    model.save(tmp_path / "model")
+    assert DiscreteSAC.load(tmp_path / "model", ent_coef=ent_coef).ent_coef_learning_rate is None
+    model.ent_coef = ent_coef
+    assert model.learn(30).ent_coef_learning_rate is None
+
+
+def test_learning_rate_that_goes_bad():
+    model = DiscreteSAC("MlpPolicy", Toy(action_space=DISCRETE), ent_coef_learning_rate=lambda left: left - 0.5, **SMALL)
+    with pytest.raises(
+        ValueError, match=r"`ent_coef_learning_rate` at `progress_remaining=0.49` must be a number in \[0, inf\]"
+    ):
+        model.learn(100)

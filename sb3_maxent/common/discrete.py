@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_maxent.common.observations import TraceableFeatures
-from sb3_maxent.common.target_entropy import largest_entropy
+from sb3_maxent.common.target_entropy import components_of, largest_entropy
 from sb3_maxent.functional import boltzmann_log_probs, soft_maximum
 
 DiscreteSpace = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
@@ -38,15 +38,13 @@ class CategoricalHeads(nn.Module):
         super().__init__()
         self.shape: tuple[int, ...] = action_space.shape or ()
         if isinstance(action_space, spaces.Discrete):
-            nvec, start = np.array([action_space.n]), np.array([action_space.start])
+            nvec, start = components_of(action_space), np.array([action_space.start])
         elif len(self.shape) != 1:
             raise ValueError(
                 f"`action_space` must be Discrete, MultiDiscrete with a flat nvec or a flat MultiBinary, not {action_space}"
             )
-        elif isinstance(action_space, spaces.MultiBinary):
-            nvec, start = np.full(self.shape, 2), np.zeros(self.shape, int)
         else:
-            nvec, start = action_space.nvec, action_space.start
+            nvec, start = components_of(action_space), getattr(action_space, "start", np.zeros(self.shape, int))
         self.numpy_dtype = action_space.dtype
         self.dtype = th.as_tensor(np.empty(0, action_space.dtype)).dtype
         self.nvec: list[int] = nvec.tolist()
@@ -202,8 +200,6 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
     :param normalize_images: Whether to normalize images or not, dividing by 255.0 (True by default)
     :param n_critics: Number of critic networks to create
     :param share_features_extractor: Whether the features extractor is the actor's (and learns from its loss only)
-    :param action_mask_key: Key of a dictionary observation under which the action mask stands; Q-values of actions that are
-        not allowed are then very low
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -219,14 +215,12 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
         normalize_images: bool = True,
         n_critics: int = 2,
         share_features_extractor: bool = False,
-        action_mask_key: str | None = None,
     ):
         super().__init__(
             observation_space, action_space, features_extractor=features_extractor, normalize_images=normalize_images
         )
         self.heads = CategoricalHeads(action_space)
         self.share_features_extractor = share_features_extractor
-        self.action_mask_key = action_mask_key
         self.n_critics = n_critics
         self.q_networks: list[nn.Module] = []
         for index in range(n_critics):
@@ -241,7 +235,4 @@ class DiscreteCritic(TraceableFeatures, BaseModel):  # type: ignore[misc]
         """
         with th.set_grad_enabled(th.is_grad_enabled() and not self.share_features_extractor):
             features = self.extract_features(obs, self.features_extractor)
-        q_values = tuple(q_net(features) for q_net in self.q_networks)
-        if self.action_mask_key is None:
-            return q_values
-        return tuple(self.heads.masked(each, obs[self.action_mask_key]) for each in q_values)  # type: ignore[index]
+        return tuple(q_net(features) for q_net in self.q_networks)

@@ -76,7 +76,8 @@ class GradientStepHooks:
     What an algorithm says about its gradient step. A hook is a function of the :class:`GradientStep` and of the networks,
     and of nothing else, so that a step can be compiled. They are called in this order:
 
-    - ``_td_target(step)`` gives the target (B, 1) of the critics' regression; called without gradient.
+    - ``_td_target(step)`` gives the target (B, 1) of the critics' regression; called without gradient. What it remembers from
+      step to step is a tensor, changed in place and saved (``_get_torch_save_params``).
     - ``_critic_loss(step, target)`` gives the loss of the critics. Default: a regression of ``self.critic``.
     - ``_actor_loss(step)`` gives the loss of the actor, or ``None``, and the policy's entropies (B, 1), or ``None``.
     - ``_target_entropy_of(step)`` gives the target entropy of a learned temperature. Default: that of ``self.target_entropy``.
@@ -264,8 +265,11 @@ def gradient_step(
     if updates.temperature is not None:
         if entropy is None:
             raise ValueError("`ent_coef='auto'` needs a policy whose entropy is known")
+        target_entropy = hooks._target_entropy_of(step)
+        if hooks.entropy_target.changes:
+            step.metrics["target_entropy"] = target_entropy.mean()
         with th.enable_grad():
-            ent_coef_loss = hooks.temperature.loss(entropy.detach(), hooks._target_entropy_of(step))
+            ent_coef_loss = hooks.temperature.loss(entropy.detach(), target_entropy)
             gradients = th.autograd.grad(ent_coef_loss, updates.temperature.parameters)
         step.metrics["ent_coef_loss"] = ent_coef_loss.detach()
         updates.temperature.apply(gradients)

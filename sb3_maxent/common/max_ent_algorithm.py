@@ -200,16 +200,29 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         # Running mean and variance of batch norm
         self.batch_norm_stats = get_parameters_by_name(self.critic, ["running_"])
         self.batch_norm_stats_target = get_parameters_by_name(self.critic_target, ["running_"])
-        if self.target_entropy == "auto" or self.target_entropy == self._auto_target_entropy is not None:
-            self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
+        self._take_auto_target_entropy(again=True)
         self.entropy_target = TargetEntropy(self.target_entropy, self.action_space, self._adaptive_target, self.device)
         self.target_entropy = self.entropy_target.setting
         self._setup_temperature()
         self._finite_guard = FiniteGuard(self)
         self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
 
+    def _take_auto_target_entropy(self, again: bool = False) -> None:
+        """
+        Let ``target_entropy="auto"`` be the number that it stands for.
+
+        :param again: whether that is also done where it is the number that it stood for
+        """
+        if self.target_entropy == "auto" or (again and self.target_entropy == self._auto_target_entropy is not None):
+            self.target_entropy = self._auto_target_entropy = float(self._default_target_entropy())
+
     def _setup_temperature(self) -> None:
         """Make the temperature that ``ent_coef`` says."""
+        if self.ent_coef_learning_rate is not None and not Temperature.learns(self.ent_coef):
+            raise ValueError(
+                "`ent_coef_learning_rate` must be None unless the temperature is learned, "
+                f"not {self.ent_coef_learning_rate!r} for `ent_coef={self.ent_coef!r}`"
+            )
         self.temperature = Temperature(self.ent_coef, self.ent_coef_bounds, self._temperature_rate(1), self.device)
         self.ent_coef_bounds = self.temperature.bounds  # from a list, in yml and zip files
         if not self.temperature.is_learned and self.temperature.schedule is None:
@@ -224,14 +237,16 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         """
         if self.ent_coef_learning_rate is None:
             return self.lr_schedule(progress_remaining)
-        return as_schedule("ent_coef_learning_rate", self.ent_coef_learning_rate, 0)(progress_remaining)
+        rate = as_schedule("ent_coef_learning_rate", self.ent_coef_learning_rate, 0)(progress_remaining)
+        check_number(f"ent_coef_learning_rate` at `progress_remaining={progress_remaining:g}", rate, 0)
+        return rate
 
     def _take_ent_coef(self) -> None:
-        """Make the temperature anew where ``ent_coef`` was set to another kind; bounds are those of a learned one."""
+        """Make the temperature anew where ``ent_coef`` was set to another kind; bounds and rate are those of a learned one."""
         if self.temperature.is_that_of(self.ent_coef):
             return
         if not Temperature.learns(self.ent_coef):
-            self.ent_coef_bounds = None
+            self.ent_coef_bounds = self.ent_coef_learning_rate = None
         self._setup_temperature()
         self._finite_guard.parameters = None  # the copy has the temperature of before
 
@@ -253,6 +268,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         if self.temperature.optimizer is not None and self.ent_coef_learning_rate is not None:
             update_learning_rate(self.temperature.optimizer, self._temperature_rate(self._current_progress_remaining))
         self.temperature.follow(self.ent_coef, self._current_progress_remaining)
+        self._take_auto_target_entropy()
         self.entropy_target.follow(self.target_entropy, self._current_progress_remaining)
         self._finite_guard.remember_parameters()
 
@@ -264,10 +280,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
                 self._n_updates += 1
         self._compile_acting()
         metrics = self._log_metrics(results)
-        if self.temperature.is_learned:
-            if self.entropy_target.changes:
-                self.logger.record("train/target_entropy", self.entropy_target.value.item())
-            self.entropy_target.observe(metrics.get("entropy"))
+        if "target_entropy" in metrics:
+            self.entropy_target.observe(metrics["entropy"], metrics["target_entropy"])
 
     def _compile_acting(self) -> None:
         """From the first gradient step on; a loaded model that trains on acts in the same way from its first step on."""
@@ -455,7 +469,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             return load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         learns = Temperature.learns(kwargs["ent_coef"])
         if not learns:
-            kwargs.setdefault("ent_coef_bounds", None)  # those of the file are of a learned one
+            for name in ("ent_coef_bounds", "ent_coef_learning_rate"):  # those of the file are of a learned one
+                kwargs.setdefault(name, None)
         path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
         model = load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         model.temperature.tell(model.policy)

@@ -24,16 +24,29 @@ ADAPTIVE_START, ADAPTIVE_END, ADAPTIVE_FACTOR = 0.98, 0.01, 0.9
 AVERAGE_RATE, NEAR, STEADY, WAIT = 0.001, 0.01, 0.05, 1000
 
 
+def components_of(action_space: spaces.Space) -> np.ndarray:
+    """
+    :param action_space: ``Discrete``, ``MultiDiscrete`` or ``MultiBinary``
+    :return: how many actions each component has
+    """
+    match action_space:
+        case spaces.Discrete():
+            return np.array([action_space.n])
+        case spaces.MultiBinary():
+            return np.full(action_space.shape, 2)
+        case spaces.MultiDiscrete():
+            return action_space.nvec
+    raise ValueError(f"`action_space` must be Discrete, MultiDiscrete or MultiBinary, not {action_space}")
+
+
 def largest_entropy(action_space: spaces.Space) -> float:
     """
     :param action_space: ``Box``, ``Discrete``, ``MultiDiscrete`` or ``MultiBinary``
     :return: the entropy of the uniform policy in nats: log|A|, or that of a ``Box`` scaled to [-1, 1]
     """
-    if isinstance(action_space, spaces.Discrete):
-        return math.log(action_space.n)
-    if isinstance(action_space, spaces.MultiDiscrete):
-        return float(np.log(action_space.nvec).sum())
-    return get_action_dim(action_space) * math.log(2)
+    if isinstance(action_space, spaces.Box):
+        return get_action_dim(action_space) * math.log(2)
+    return float(np.log(components_of(action_space)).sum())
 
 
 class TargetEntropy:
@@ -64,11 +77,12 @@ class TargetEntropy:
         self.value = th.zeros((), device=device)
         self.take(setting)
 
-    def take(self, setting: str | float | Schedule) -> None:
+    def take(self, setting: str | float | Schedule, progress_remaining: float = 1.0) -> None:
         """
         Go over to another setting; an adaptive target starts anew.
 
         :param setting: as in the constructor
+        :param progress_remaining: share of the training that remains, from 1 to 0
         :raises ValueError: as there; nothing changes then
         """
         schedule: Schedule | None = None
@@ -76,7 +90,7 @@ class TargetEntropy:
         if callable(setting):
             schedule = FloatSchedule(setting)
         elif isinstance(setting, str) and setting.startswith("lin"):
-            start, end = ends_of_linear("target_entropy", setting, self.lowest / self.unit, self.highest / self.unit)
+            start, end = ends_of_linear("target_entropy", setting, *((-math.inf, math.log(2)) if self.is_box else (0, 1)))
 
             def linear(progress_remaining: float) -> float:
                 return self.unit * (end + (start - end) * progress_remaining)
@@ -90,12 +104,14 @@ class TargetEntropy:
             except (TypeError, ValueError):
                 raise ValueError(f"{EXPECTED}, not {setting!r}") from None
             check_number("target_entropy", setting, self.lowest, self.highest)
+        if schedule is not None:
+            self._value_of(schedule, progress_remaining)
         self.setting, self.schedule, self.ratios = setting, schedule, ratios
         if self.state.get("setting") != setting or ratios is None:
             self.state.clear()
         if ratios is not None and not self.state:
             self.state.update(setting=setting, ratio=ratios[0], mean=ratios[0], variance=0.0, n_steps=0)
-        self._fill(1.0)
+        self._fill(progress_remaining)
 
     def _adaptive_ratios(self, setting: str) -> tuple[float, float]:
         if self.is_box:
@@ -107,7 +123,8 @@ class TargetEntropy:
             values = [math.nan]
         if mode != "adaptive" or len(values) > 2 or not all(0 < value <= 1 for value in values):
             raise ValueError(f"{EXPECTED}, with X and Y in (0, 1], not {setting!r}")
-        start, end, *_ = [*values, *(ADAPTIVE_START, ADAPTIVE_END)[len(values) :]]
+        start = values[0] if values else ADAPTIVE_START
+        end = values[1] if len(values) == 2 else min(ADAPTIVE_END, start)
         check_number(f"target_entropy={setting}", end, 0, start)
         return start, end
 
@@ -120,31 +137,37 @@ class TargetEntropy:
         :raises ValueError: where a schedule gives a target that no policy can reach
         """
         if setting != self.setting:
-            self.take(setting)
+            self.take(setting, progress_remaining)
         self._fill(progress_remaining)
+
+    def _value_of(self, schedule: Schedule, progress_remaining: float) -> float:
+        value = schedule(progress_remaining)
+        name = f"target_entropy` at `progress_remaining={progress_remaining:g}"
+        check_number(name, value, self.lowest - 1e-6, self.highest + 1e-6)
+        return value
 
     def _fill(self, progress_remaining: float) -> None:
         if self.ratios is not None:
             value = self.state["ratio"] * self.unit
         elif self.schedule is not None:
-            value = self.schedule(progress_remaining)
-            name = f"target_entropy` at `progress_remaining={progress_remaining:g}"
-            check_number(name, value, self.lowest - 1e-6, self.highest + 1e-6)
+            value = self._value_of(self.schedule, progress_remaining)
         else:
             value = float(self.setting)  # type: ignore[arg-type]
         self.value.fill_(value)
 
-    def observe(self, entropies: np.ndarray | None) -> None:
+    def observe(self, entropies: np.ndarray, targets: np.ndarray) -> None:
         """
         Let an adaptive target see the policy's entropies, and fall where they have been near it for long enough.
 
-        :param entropies: mean entropies of the batches of some gradient steps, in nats, ``None`` for none
+        :param entropies: mean entropies of the batches of some gradient steps, in nats
+        :param targets: mean targets of these batches, in nats: with action masks those of the states
         """
-        if self.ratios is None or entropies is None:
+        if self.ratios is None:
             return
         state = self.state
-        for entropy in entropies / max(self.unit, 1e-8):
-            difference = float(entropy) - state["mean"]
+        # As shares of the largest entropy
+        for share in entropies / np.maximum(targets, 1e-8) * state["ratio"]:
+            difference = float(share) - state["mean"]
             state["mean"] += AVERAGE_RATE * difference
             state["variance"] = (1 - AVERAGE_RATE) * (state["variance"] + AVERAGE_RATE * difference**2)
             near = abs(state["mean"] - state["ratio"]) <= NEAR and state["variance"] <= STEADY**2

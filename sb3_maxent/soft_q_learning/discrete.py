@@ -49,10 +49,12 @@ class SoftQDiscrete(DiscreteAlgorithm):
         :param step: the gradient step
         :return: (B, 1) the TD target
         """
-        q_values = self.policy.soft_minimum(self.critic_target(step.batch.next_observations), step.ent_coef)
+        next_observations = step.batch.next_observations
+        q_values = self.policy.soft_minimum(self.critic_target(next_observations), step.ent_coef, next_observations)
         next_values = self.critic_target.heads.soft_maximum(q_values, step.ent_coef)
+        largest_value = self._largest_value(step)
         if self.bound_values and self.gamma < 1:
-            next_values = th.minimum(next_values, self._largest_value(step))
+            next_values = th.minimum(next_values, largest_value)
         return step.soft_td_target(next_values, self._rewards(step))
 
     def _largest_value(self, step: GradientStep) -> th.Tensor:
@@ -67,7 +69,18 @@ class SoftQDiscrete(DiscreteAlgorithm):
         rest = 1 - th.as_tensor(step.discounts, device=self.device)
         returns = th.where(rest > 0, step.batch.rewards / rest.clamp(min=1e-8), math.inf)
         self.highest_return.copy_(th.maximum(self.highest_return, returns.max()))
-        return self.highest_return + step.ent_coef * self.heads.max_entropy / (1 - self.gamma)
+        return self.highest_return + step.ent_coef * self.heads.max_entropy / max(1 - self.gamma, 1e-8)
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """
+        See :class:`~sb3_maxent.common.max_ent_algorithm.MaxEntAlgorithm`. What rewards the networks have learned from is not
+        known then, so that values have no bound; ``load()`` brings it back.
+
+        :param args: as there
+        :param kwargs: as there
+        """
+        super().set_parameters(*args, **kwargs)
+        self.highest_return.fill_(math.inf)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, tensors = super()._get_torch_save_params()
@@ -89,7 +102,7 @@ class SoftQDiscrete(DiscreteAlgorithm):
         :return: (B, 1) entropies of the policy
         """
         # Q of before this step's update of the critic, which saves a forward pass
-        q_values = self.policy.soft_minimum(step.memory["q_values"], step.ent_coef)
+        q_values = self.policy.soft_minimum(step.memory["q_values"], step.ent_coef, step.batch.observations)
         return categorical_entropy(self.critic.heads.boltzmann_log_probs(q_values, step.ent_coef))
 
     def _rewards(self, step: GradientStep) -> th.Tensor:
@@ -101,7 +114,7 @@ class SoftQDiscrete(DiscreteAlgorithm):
         if self.munchausen_coef == 0:
             return batch.rewards
         heads = self.critic_target.heads
-        q_values = self.policy.soft_minimum(self.critic_target(batch.observations), step.ent_coef)
+        q_values = self.policy.soft_minimum(self.critic_target(batch.observations), step.ent_coef, batch.observations)
         # alpha log pi(a|s) = Q(s, a) - V(s)
         bonus = heads.select(q_values, batch.actions) - heads.soft_maximum(q_values, step.ent_coef)
         return batch.rewards + self.munchausen_coef * bonus.clamp(self.munchausen_clip, 0)

@@ -84,22 +84,29 @@ class SoftQPolicy(MaxEntPolicy):
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         if self.is_continuous:
             return ParticleCritic(**critic_kwargs).to(self.device)
-        return DiscreteCritic(**critic_kwargs, action_mask_key=self.action_mask_key).to(self.device)
+        return DiscreteCritic(**critic_kwargs).to(self.device)
 
-    def soft_minimum(self, q_values: tuple[th.Tensor, ...], ent_coef: th.Tensor) -> th.Tensor:
+    def soft_minimum(
+        self, q_values: tuple[th.Tensor, ...], ent_coef: th.Tensor, observations: PyTorchObs | None = None
+    ) -> th.Tensor:
         """
-        Minimum over the critics, for discrete actions.
+        Minimum over the critics, for discrete actions; very low where an action is not allowed.
 
         :param q_values: (B, A) for each critic
         :param ent_coef: the temperature
+        :param observations: batch of B observations, needed where they hold an action mask
         :return: (B, A)
         """
-        heads, stacked = self.critic.heads, th.stack(q_values)
+        heads = self.critic.heads
+        if self.action_mask_key is not None:
+            mask = observations[self.action_mask_key]  # type: ignore[index]
+            q_values = tuple(heads.masked(each, mask) for each in q_values)
+        stacked = th.stack(q_values)
         return heads.min_of_critics(stacked, lambda: heads.soft_maximum(stacked, ent_coef))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         if self.actor is None:
-            q_values = self.soft_minimum(self.critic(observation), self.ent_coef)
+            q_values = self.soft_minimum(self.critic(observation), self.ent_coef, observation)
             return self.critic.heads.actions(self.critic.heads.boltzmann_log_probs(q_values, self.ent_coef), deterministic)
         if not deterministic:
             return self.actor(observation)

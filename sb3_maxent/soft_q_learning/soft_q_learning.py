@@ -1,7 +1,6 @@
 """Soft Q-learning for continuous and discrete actions."""
 
 import inspect
-import math
 from typing import Any, ClassVar
 
 import torch as th
@@ -208,8 +207,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        # Of a model that was saved before there was a bound nothing is known
-        self.highest_return = th.full((), 0.0 if self._n_updates == 0 else math.inf, device=self.device)
+        self.highest_return = th.zeros((), device=self.device)
         is_box = isinstance(self.action_space, spaces.Box)
         defaults = inspect.signature(SoftQLearning.__init__).parameters
         for name in ONLY_DISCRETE if is_box else ONLY_BOX:
