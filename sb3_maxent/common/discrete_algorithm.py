@@ -1,11 +1,14 @@
-"""What the algorithms for discrete actions share: exploration, action masks, and the target entropy of masked states."""
+"""What the algorithms for discrete actions share: exploration, action masks, and the bound on values."""
+
+import math
+from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_maxent.common.checks import check_number
+from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.discrete import CategoricalHeads
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
@@ -19,10 +22,13 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
     The parameters have DQN's names.
     """
 
+    bound_values: bool
     exploration_fraction: float
     exploration_initial_eps: float
     exploration_final_eps: float
     exploration_schedule: LinearSchedule
+    # The largest return without entropy bonus that the rewards of the batches so far allow, one entry
+    highest_return: th.Tensor
 
     @property
     def action_mask_key(self) -> str | None:
@@ -34,19 +40,54 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         """The distributions of the policy."""
         return self.critic.heads  # type: ignore[return-value]
 
-    def _check_exploration(self) -> None:
+    def _check_discrete_algorithm(self) -> None:
         """
-        :raises ValueError: for a parameter of the exploration that is out of its range
+        :raises ValueError: for a parameter that is out of its range
         """
+        check_choice("bound_values", self.bound_values, (False, True))
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self.highest_return = th.zeros((), device=self.device)
         self.exploration_schedule = LinearSchedule(
             self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction
         )
+
+    def _bounded(self, next_values: th.Tensor, step: GradientStep, ent_coef: th.Tensor | float) -> th.Tensor:
+        """
+        Values that are at most what a reward r, and the largest entropy, give for ever. What no batch has shown no Q has
+        learned, so rewards that are still to come need no room.
+
+        :param next_values: (B, 1) soft values of the next states
+        :param step: the gradient step
+        :param ent_coef: the temperature in them
+        :return: (B, 1)
+        """
+        # Where each step costs something, the best is that the episode ends: it starts from 0
+        rest = 1 - th.as_tensor(step.discounts, device=self.device)
+        returns = th.where(rest > 0, step.batch.rewards / rest.clamp(min=1e-8), math.inf)
+        self.highest_return.copy_(th.maximum(self.highest_return, returns.max()))
+        if not self.bound_values or self.gamma == 1:
+            return next_values
+        return th.minimum(next_values, self.highest_return + ent_coef * self.heads.max_entropy / (1 - self.gamma))
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """
+        See :class:`~sb3_maxent.common.max_ent_algorithm.MaxEntAlgorithm`. What rewards the networks have learned from is not
+        known then, so that values have no bound; ``load()`` brings it back.
+
+        :param args: as there
+        :param kwargs: as there
+        """
+        super().set_parameters(*args, **kwargs)
+        self.highest_return.fill_(math.inf)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, tensors = super()._get_torch_save_params()
+        return state_dicts, [*tensors, "highest_return"]
 
     def _exploration_rate(self) -> float:
         return self.exploration_schedule(self._current_progress_remaining)

@@ -86,6 +86,8 @@ class DiscreteSAC(DiscreteAlgorithm):
         in units of return; ``None`` for none
     :param entropy_penalty: coefficient of (H(pi_old) - H(pi))^2 in the actor's loss (2209.10081, whose code
         uses 0.5); in [0, inf), 0 for none
+    :param bound_values: whether V(s') in the critics' targets is at most what the highest reward in the batches so far, and
+        the largest entropy, give for ever: (r + alpha log|A|) / (1 - gamma). So Q can't run away.
     :param exploration_fraction: fraction of the training over which the exploration rate is reduced
     :param exploration_initial_eps: initial probability of a uniformly random action, 0 for none
     :param exploration_final_eps: final probability of a uniformly random action
@@ -140,6 +142,7 @@ class DiscreteSAC(DiscreteAlgorithm):
         q_reduction: QReduction = "min",
         q_clip: float | None = None,
         entropy_penalty: float = 0.0,
+        bound_values: bool = True,
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 0.0,
         exploration_final_eps: float = 0.0,
@@ -188,6 +191,7 @@ class DiscreteSAC(DiscreteAlgorithm):
         self.q_reduction = q_reduction
         self.q_clip = q_clip
         self.entropy_penalty = entropy_penalty
+        self.bound_values = bound_values
         self.exploration_fraction = exploration_fraction
         self.exploration_initial_eps = exploration_initial_eps
         self.exploration_final_eps = exploration_final_eps
@@ -197,7 +201,7 @@ class DiscreteSAC(DiscreteAlgorithm):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        self._check_exploration()
+        self._check_discrete_algorithm()
         check_number("target_entropy_ratio", self.target_entropy_ratio, 0, 1)
         check_number("entropy_penalty", self.entropy_penalty, 0)
         check_choice("q_reduction", self.q_reduction, get_args(QReduction))
@@ -233,7 +237,7 @@ class DiscreteSAC(DiscreteAlgorithm):
         log_probs = self.actor.action_log_probs(step.batch.next_observations)
         q_values = self._reduce(self.critic_target(step.batch.next_observations), log_probs)
         ent_coef = step.ent_coef if self.critic_ent_coef is None else self.critic_ent_coef
-        return step.soft_td_target(policy_soft_value(q_values, log_probs, ent_coef))
+        return step.soft_td_target(self._bounded(policy_soft_value(q_values, log_probs, ent_coef), step, ent_coef))
 
     def _critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
         batch, select = step.batch, self.critic.heads.select

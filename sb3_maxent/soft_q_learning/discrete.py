@@ -1,6 +1,5 @@
 """Soft Q-learning with discrete actions: V(s) is a sum, and the policy a softmax of Q."""
 
-import math
 from typing import Any, Literal, get_args
 
 import torch as th
@@ -33,16 +32,12 @@ class SoftQDiscrete(DiscreteAlgorithm):
     munchausen_coef: float
     munchausen_clip: float
     behavior_policy: BehaviorPolicy
-    bound_values: bool
-    # The largest return without entropy bonus that the rewards of the batches so far allow, one entry
-    highest_return: th.Tensor
 
     def _check_discrete_parameters(self) -> None:
         check_number("munchausen_coef", self.munchausen_coef, 0, 1 - 1e-6)
         check_number("munchausen_clip", self.munchausen_clip, maximum=0)
-        check_choice("bound_values", self.bound_values, (False, True))
         check_choice("behavior_policy", self.behavior_policy, get_args(BehaviorPolicy))
-        self._check_exploration()
+        self._check_discrete_algorithm()
 
     def _discrete_target(self, step: GradientStep) -> th.Tensor:
         """
@@ -52,39 +47,7 @@ class SoftQDiscrete(DiscreteAlgorithm):
         next_observations = step.batch.next_observations
         q_values = self.policy.soft_minimum(self.critic_target(next_observations), step.ent_coef, next_observations)
         next_values = self.critic_target.heads.soft_maximum(q_values, step.ent_coef)
-        largest_value = self._largest_value(step)
-        if self.bound_values and self.gamma < 1:
-            next_values = th.minimum(next_values, largest_value)
-        return step.soft_td_target(next_values, self._rewards(step))
-
-    def _largest_value(self, step: GradientStep) -> th.Tensor:
-        """
-        Bound on all values: a reward r for n steps, and the largest entropy, paid for ever. What no batch has shown no Q has
-        learned, so rewards that are still to come need no room.
-
-        :param step: the gradient step
-        :return: one entry
-        """
-        # Where each step costs something, the best is that the episode ends: it starts from 0
-        rest = 1 - th.as_tensor(step.discounts, device=self.device)
-        returns = th.where(rest > 0, step.batch.rewards / rest.clamp(min=1e-8), math.inf)
-        self.highest_return.copy_(th.maximum(self.highest_return, returns.max()))
-        return self.highest_return + step.ent_coef * self.heads.max_entropy / max(1 - self.gamma, 1e-8)
-
-    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """
-        See :class:`~sb3_maxent.common.max_ent_algorithm.MaxEntAlgorithm`. What rewards the networks have learned from is not
-        known then, so that values have no bound; ``load()`` brings it back.
-
-        :param args: as there
-        :param kwargs: as there
-        """
-        super().set_parameters(*args, **kwargs)
-        self.highest_return.fill_(math.inf)
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts, tensors = super()._get_torch_save_params()
-        return state_dicts, [*tensors, "highest_return"]
+        return step.soft_td_target(self._bounded(next_values, step, step.ent_coef), self._rewards(step))
 
     def _discrete_critic_loss(self, step: GradientStep, target: th.Tensor) -> th.Tensor:
         """

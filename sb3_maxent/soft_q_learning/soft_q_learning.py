@@ -207,7 +207,6 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.highest_return = th.zeros((), device=self.device)
         is_box = isinstance(self.action_space, spaces.Box)
         defaults = inspect.signature(SoftQLearning.__init__).parameters
         for name in ONLY_DISCRETE if is_box else ONLY_BOX:
