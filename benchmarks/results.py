@@ -501,7 +501,7 @@ def s2ac_returns() -> Table:
 PENDULUM = [("s2ac", "s2ac"), ("sql", "sac")]
 
 
-MUJOCO = ("HalfCheetah-v5", "Hopper-v5")
+MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
 # Names in mujoco.csv
 ON_MUJOCO = {"mixturesac-compiled": "MixtureSAC", "s2ac-compiled": "S2AC", "sac": "SB3 SAC"}
 
