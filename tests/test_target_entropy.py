@@ -14,6 +14,11 @@ BOX, DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
 LOG_3 = 1.0986122886681098
 
 
+def name_of(value):
+    """For the name of a test; a function's own has an address."""
+    return "function" if callable(value) else str(value)
+
+
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
@@ -23,7 +28,7 @@ LOG_3 = 1.0986122886681098
         (BOX, np.log(4)),
         (spaces.Box(-3, 5, (2, 2)), np.log(16)),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_largest_entropy(space, expected):
     assert largest_entropy(space) == pytest.approx(expected)
@@ -39,7 +44,7 @@ def test_largest_entropy(space, expected):
         (BOX, "-1.5", lambda progress: -1.5),
         (BOX, lambda progress: -progress, lambda progress: -progress),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_schedules(space, setting, expected):
     target = TargetEntropy(setting, space, {}, "cpu")
@@ -104,7 +109,7 @@ def test_learning_rate_of_the_temperature(rate, expected):
         (DISCRETE, None, "not None"),
         (DISCRETE, True, "not True"),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_bad_targets(space, setting, message):
     algorithm = DiscreteSAC if space is DISCRETE else SACNF
