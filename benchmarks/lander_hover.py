@@ -10,7 +10,6 @@ elsewhere (nats), over these 30 episodes. A lander that lies still for half a se
 """
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
-from tables import write
+from tables import read, write
 
 from sb3_maxent import DiscreteSAC
 
 ENV_ID = "LunarLander-v3"
-EPSILON: dict[str, Any] = {"exploration_initial_eps": 0.1, "exploration_final_eps": 0.1}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "constant": {"target_entropy_ratio": 0.5},
-    "constant, exploration": {"target_entropy_ratio": 0.5, **EPSILON},
-    "constant 0.2, exploration": {"target_entropy_ratio": 0.2, **EPSILON},
-    "0.5 to 0.1, exploration": {"target_entropy": "lin_0.5_0.1", **EPSILON},
-    "0.9 to 0.2, exploration": {"target_entropy": "lin_0.9_0.2", **EPSILON},
-    "constant, exploration, 3 steps": {"target_entropy_ratio": 0.5, "n_steps": 3, **EPSILON},
-    "0.5 to 0.1, exploration, 3 steps": {"target_entropy": "lin_0.5_0.1", "n_steps": 3, **EPSILON},
-}
 
 
 def falling_early(left: float) -> float:
@@ -45,7 +34,15 @@ def falling_early(left: float) -> float:
     return (0.9 - 0.8 * min((1 - left) / 0.6, 1)) * float(np.log(4))
 
 
-SETTINGS |= {
+EPSILON: dict[str, Any] = {"exploration_initial_eps": 0.1, "exploration_final_eps": 0.1}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "constant": {"target_entropy_ratio": 0.5},
+    "constant, exploration": {"target_entropy_ratio": 0.5, **EPSILON},
+    "constant 0.2, exploration": {"target_entropy_ratio": 0.2, **EPSILON},
+    "0.5 to 0.1, exploration": {"target_entropy": "lin_0.5_0.1", **EPSILON},
+    "0.9 to 0.2, exploration": {"target_entropy": "lin_0.9_0.2", **EPSILON},
+    "constant, exploration, 3 steps": {"target_entropy_ratio": 0.5, "n_steps": 3, **EPSILON},
+    "0.5 to 0.1, exploration, 3 steps": {"target_entropy": "lin_0.5_0.1", "n_steps": 3, **EPSILON},
     "0.9 to 0.1 by 60%": {"target_entropy": falling_early},
     "0.9 to 0.1 by 60%, exploration": {"target_entropy": falling_early, **EPSILON},
 }
@@ -58,8 +55,11 @@ COLUMNS = [
     *ENDS,
     *(f"sampled_{end}" for end in ENDS),
     *(f"trained_{end}" for end in ENDS),
+    "ent_coef",
+    "entropy_ground",
+    "entropy_air",
+    "noop_ground",
 ]
-COLUMNS += ["ent_coef", "entropy_ground", "entropy_air", "noop_ground"]
 
 
 def end_of(reward: float, terminated: bool) -> str:
@@ -139,19 +139,7 @@ class Watch(BaseCallback):
         if len(ground):
             row |= {"entropy_ground": f"{ground[:, 0].mean():.3f}", "noop_ground": f"{ground[:, 1].mean():.3f}"}
         self.trained = dict.fromkeys(ENDS, 0)
-        is_new = not self.file.exists()
-        with self.file.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-
-
-def forget(file: Path, setting: str, seed: int) -> None:
-    """Leave out the rows of a run that was stopped and starts anew."""
-    with file.open() as lines:
-        rows = [row for row in csv.DictReader(lines) if (row["setting"], row["seed"]) != (setting, str(seed))]
-    write(file, COLUMNS, rows)
+        write(self.file, COLUMNS, [row], append=True)
 
 
 def main() -> None:
@@ -165,12 +153,13 @@ def main() -> None:
     th.set_num_threads(1)
     for seed in args.seeds:
         for setting in args.settings:
-            if args.csv.exists():
-                with args.csv.open() as file:
-                    done = {(row["setting"], row["seed"], row["step"]) for row in csv.DictReader(file)}
-                if (setting, str(seed), str(args.steps)) in done:
-                    continue
-                forget(args.csv, setting, seed)
+            run = {"setting": setting, "seed": str(seed)}
+            rows = read(args.csv)
+            of_run = [row for row in rows if run.items() <= row.items()]
+            if any(row["step"] == str(args.steps) for row in of_run):
+                continue
+            if of_run:  # it was stopped, and starts anew
+                write(args.csv, COLUMNS, [row for row in rows if row not in of_run])
             model = DiscreteSAC(
                 "MlpPolicy",
                 Monitor(gym.make(ENV_ID)),

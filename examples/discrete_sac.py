@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import configure
 
 from sb3_maxent import DiscreteSAC
 from sb3_maxent.figures import draw_entropy
+from sb3_maxent.measures import current_target_entropy
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=20_000, help="environment steps")
@@ -33,7 +34,7 @@ mean, std = evaluate_policy(model, env, n_eval_episodes=20)
 print(f"return after {model.num_timesteps} steps: {mean:.1f} +/- {std:.1f} (500 is the most)")
 
 figure = Figure(figsize=(6, 3))
-target_entropy = model.entropy_target.value.item()
+target_entropy = current_target_entropy(model)
 _, entropies = draw_entropy("discrete_sac", figure.subplots(), target_entropy=target_entropy, label="DiscreteSAC")
 print(f"entropy: {entropies[-1]:.2f}, target: {target_entropy:.2f} nats")
 figure.savefig("discrete_sac/entropy.png", bbox_inches="tight")

@@ -144,6 +144,14 @@ def test_current_ent_coef(models):
         measures.current_ent_coef(models["PPO"])
 
 
+def test_current_target_entropy(models):
+    scheduled = S2AC("MlpPolicy", "MultiGoal-v0", ent_coef="auto", target_entropy="lin_0_-1", buffer_size=1)
+    assert measures.current_target_entropy(scheduled) == 0
+    assert measures.current_target_entropy(SAC("MlpPolicy", "MultiGoal-v0", target_entropy=-1.5, buffer_size=1)) == -1.5
+    with pytest.raises(TypeError, match="`model` must have a target entropy, which PPO has not"):
+        measures.current_target_entropy(models["PPO"])
+
+
 def test_entropy_of_actions():
     """Of samples whose density is known, and not of the action space's own size"""
     rng = np.random.default_rng(0)

@@ -37,14 +37,12 @@ class CategoricalHeads(nn.Module):
     def __init__(self, action_space: DiscreteSpace):
         super().__init__()
         self.shape: tuple[int, ...] = action_space.shape or ()
-        if isinstance(action_space, spaces.Discrete):
-            nvec, start = components_of(action_space), np.array([action_space.start])
-        elif len(self.shape) != 1:
+        if not isinstance(action_space, spaces.Discrete) and len(self.shape) != 1:
             raise ValueError(
                 f"`action_space` must be Discrete, MultiDiscrete with a flat nvec or a flat MultiBinary, not {action_space}"
             )
-        else:
-            nvec, start = components_of(action_space), getattr(action_space, "start", np.zeros(self.shape, int))
+        nvec = components_of(action_space)
+        start = np.zeros_like(nvec) + getattr(action_space, "start", 0)
         self.numpy_dtype = action_space.dtype
         self.dtype = th.as_tensor(np.empty(0, action_space.dtype)).dtype
         self.nvec: list[int] = nvec.tolist()

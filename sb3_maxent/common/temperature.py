@@ -5,11 +5,10 @@ import math
 import numpy as np
 import torch as th
 from stable_baselines3.common.type_aliases import Schedule
-from stable_baselines3.common.utils import FloatSchedule, LinearSchedule
 
 from sb3_maxent.common.checks import check_number
 from sb3_maxent.common.policies import MaxEntPolicy
-from sb3_maxent.common.schedules import ends_of_linear
+from sb3_maxent.common.schedules import as_schedule
 
 # Names by which it is saved: as SAC does
 OPTIMIZER, LOGARITHM, NUMBER = "ent_coef_optimizer", "log_ent_coef", "ent_coef_tensor"
@@ -60,10 +59,8 @@ class Temperature:
             return
         if bounds is not None:
             raise ValueError(f"`ent_coef_bounds` must be None unless the temperature is learned, not {bounds!r}")
-        if callable(ent_coef):
-            self.schedule = FloatSchedule(ent_coef)
-        elif mode == "lin":
-            self.schedule = LinearSchedule(*ends_of_linear("ent_coef", text, 0), 1.0)
+        if callable(ent_coef) or mode == "lin":
+            self.schedule = as_schedule("ent_coef", ent_coef, 0)
         elif mode != "fixed":
             raise ValueError(f"{EXPECTED}, not {ent_coef!r}")
         self.ent_coef_tensor = th.zeros((), device=device)

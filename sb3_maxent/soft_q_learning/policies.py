@@ -82,9 +82,7 @@ class SoftQPolicy(MaxEntPolicy):
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ParticleCritic | DiscreteCritic:
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        if self.is_continuous:
-            return ParticleCritic(**critic_kwargs).to(self.device)
-        return DiscreteCritic(**critic_kwargs).to(self.device)
+        return (ParticleCritic if self.is_continuous else DiscreteCritic)(**critic_kwargs).to(self.device)
 
     def soft_minimum(
         self, q_values: tuple[th.Tensor, ...], ent_coef: th.Tensor, observations: PyTorchObs | None = None
