@@ -101,6 +101,10 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("exploration_initial_eps", 1.1),
         ("exploration_final_eps", -0.1),
         ("exploration_final_eps", "low"),
+        ("exploration_max_duration", 0),
+        ("exploration_max_duration", 2.5),
+        ("exploration_duration_exponent", -1),
+        ("exploration_duration_exponent", float("nan")),
         # what has no meaning for discrete actions
         ("n_value_particles", 4),
         ("value_proposal", "sampler"),
@@ -131,6 +135,8 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("behavior_policy", "greedy"),
         ("exploration_initial_eps", 0.5),
         ("exploration_final_eps", 0.5),
+        ("exploration_max_duration", 50),
+        ("exploration_duration_exponent", 1.0),
     ],
     "S2AC": [
         ("target_entropy", 1.4),  # 2 log 2 = 1.3863

@@ -293,13 +293,14 @@ MASKED_SPACES = [
 MASK = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, **SMALL}
 
 
-@pytest.mark.parametrize("n_envs", [1, 3])
+@pytest.mark.parametrize(("n_envs", "max_duration"), [(1, 20), (3, 1), (3, 20)])
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
 @pytest.mark.parametrize("action_space", MASKED_SPACES, ids=str)
-def test_random_actions_follow_the_mask(action_space, algorithm, n_envs):
+def test_random_actions_follow_the_mask(action_space, algorithm, n_envs, max_duration):
     """In the random phase, and after it, in all of the allowed actions and in none else, which the environment checks."""
     env = make_vec_env(lambda: Masked(action_space), n_envs=n_envs, seed=0)
-    model = algorithm("MultiInputPolicy", env, exploration_final_eps=0.5, exploration_fraction=1e-6, **MASK)
+    exploration = {"exploration_final_eps": 0.5, "exploration_fraction": 1e-6, "exploration_max_duration": max_duration}
+    model = algorithm("MultiInputPolicy", env, **exploration, **MASK)
     model.learn(130)  # the last 30 by the policy, half of them at random
     stored = model.replay_buffer.actions[: model.replay_buffer.pos]
     assert stored.dtype == action_space.dtype and len(np.unique(stored.reshape(len(stored) * n_envs, -1), axis=0)) > 1

@@ -73,7 +73,13 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiscreteSAC": [{"q_reduction": "mean", "q_clip": 0.5, "entropy_penalty": 0.5, "critic_ent_coef": 0.0}],
     "SoftQLearning": [
         {"munchausen_coef": 0.9, "munchausen_clip": -2.0, "ent_coef": "lin_0.5"},
-        {"behavior_policy": "greedy", "exploration_initial_eps": 0.5, "exploration_final_eps": 0.1},
+        {
+            "behavior_policy": "greedy",
+            "exploration_initial_eps": 0.5,
+            "exploration_final_eps": 0.1,
+            "exploration_max_duration": 7,
+            "exploration_duration_exponent": 1.5,
+        },
     ],
     "Box": [
         {"value_proposal": "mixture", "n_value_particles": 5, "ent_coef": "lin_0.5_0.1"},
@@ -478,7 +484,7 @@ RESUMED: dict[str, tuple[type[MaxEntAlgorithm], spaces.Space, dict[str, Any]]] =
     "SoftQLearning-Discrete": (
         SoftQLearning,
         spaces.Discrete(3),
-        {"ent_coef": "auto_0.3", "munchausen_coef": 0.5, "exploration_initial_eps": 0.1, "exploration_final_eps": 0.1},
+        {"ent_coef": "auto_0.3", "munchausen_coef": 0.5, "exploration_final_eps": 0.1, "exploration_max_duration": 5},
     ),
     "S2AC": (
         S2AC,

@@ -462,7 +462,7 @@ def test_behavior_policy(action_space, behavior_policy):
     )
     enlarge(model.critic, 2)
     observation = draw_observations(1)
-    model._last_obs = observation.repeat(n, axis=0)
+    model._last_obs, model._repeated_actions = observation.repeat(n, axis=0), None
     table = min_table(model, th.as_tensor(observation), model.critic, 0.3)[0]
     policy = softmax(table / 0.3) if behavior_policy == "boltzmann" else np.eye(len(table))[table.argmax()]
     for rate in (eps, 0.0):

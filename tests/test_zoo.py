@@ -276,16 +276,25 @@ def test_sampler(study, algo, env_id):
     assert updates == {True, False}
 
 
+EXPLORATION = {
+    "exploration_fraction": (0.05, 0.5),
+    "exploration_initial_eps": (0, 1),
+    "exploration_final_eps": (0, 0.2),
+    "exploration_max_duration": {1, 50},
+    "exploration_duration_exponent": (1, 2),
+}
 # Own parameters of the algorithms: from where to where numbers reach, roughly, and all choices
 RANGES = {
-    ("discretesac", "CartPole-v1"): {"target_entropy_ratio": (0.05, 0.9), "q_reduction": {"min", "mean"}},
+    ("discretesac", "CartPole-v1"): {
+        "target_entropy_ratio": (0.05, 0.9),
+        "q_reduction": {"min", "mean"},
+        **EXPLORATION,
+    },
     ("sql", "CartPole-v1"): {
         "ent_coef": (1e-3, 10),
         "munchausen_coef": (0, 0.95),
         "behavior_policy": {"boltzmann", "greedy"},
-        "exploration_fraction": (0.05, 0.5),
-        "exploration_initial_eps": (0, 1),
-        "exploration_final_eps": (0, 0.2),
+        **EXPLORATION,
     },
     ("sql", "Pendulum-v1"): {
         "ent_coef": (1e-3, 10),

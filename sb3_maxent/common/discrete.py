@@ -97,15 +97,30 @@ class CategoricalHeads(nn.Module):
         counts = [part.sum(dim=1, keepdim=True) for part in self.allowed(mask).split(self.nvec, dim=1)]
         return th.cat(counts, dim=1).to(th.float32).log().sum(dim=1, keepdim=True)
 
+    def _allowed_parts(self, mask: np.ndarray) -> list[np.ndarray]:
+        """
+        :param mask: (A,)
+        :return: for each component which of its actions are allowed
+        """
+        allowed = self.allowed(th.as_tensor(mask, device=self.start.device).reshape(1, -1)).cpu().numpy()[0]
+        return np.split(allowed, np.cumsum(self.nvec)[:-1])
+
+    def allows(self, mask: np.ndarray, action: np.ndarray) -> bool:
+        """
+        :param mask: (A,)
+        :param action: an action of the action space
+        :return: whether it is allowed
+        """
+        indices = np.ravel(action) - self.start.cpu().numpy()
+        return all(part[index] for part, index in zip(self._allowed_parts(mask), indices, strict=True))
+
     def random_action(self, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """
         :param mask: (A,)
         :param generator: source of randomness
         :return: an action of the action space, uniformly among the allowed ones
         """
-        allowed = self.allowed(th.as_tensor(mask, device=self.start.device).reshape(1, -1)).cpu().numpy()[0]
-        parts = np.split(allowed, np.cumsum(self.nvec)[:-1])
-        indices = np.array([generator.choice(np.flatnonzero(part)) for part in parts])
+        indices = np.array([generator.choice(np.flatnonzero(part)) for part in self._allowed_parts(mask)])
         return (indices + self.start.cpu().numpy()).reshape(self.shape).astype(self.numpy_dtype)
 
     def soft_maximum(self, q_values: th.Tensor, ent_coef: th.Tensor | float) -> th.Tensor:

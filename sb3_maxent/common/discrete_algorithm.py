@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 
@@ -12,6 +14,7 @@ from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.discrete import CategoricalHeads
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
+from sb3_maxent.common.repeated_actions import RepeatedActions, draw_duration
 
 
 class DiscreteAlgorithm(MaxEntAlgorithm):
@@ -19,16 +22,24 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
     The part of an algorithm that is for ``Discrete``, ``MultiDiscrete`` and ``MultiBinary`` actions.
 
     While it trains, each action is uniformly random, among those that are allowed, with the exploration rate as probability.
-    The parameters have DQN's names.
+    The parameters have DQN's names. A random action can be kept for some steps, see
+    :mod:`~sb3_maxent.common.repeated_actions`: until these are over, the episode ends, or it is no longer allowed.
     """
 
     bound_values: bool
     exploration_fraction: float
     exploration_initial_eps: float
     exploration_final_eps: float
+    exploration_max_duration: int
+    exploration_duration_exponent: float
     exploration_schedule: LinearSchedule
     # The largest return without entropy bonus that the rewards of the batches so far allow, one entry
     highest_return: th.Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # Not made by _setup_model(), which load() calls after it has set what was saved
+        self._repeated_actions: RepeatedActions | None = None
 
     @property
     def action_mask_key(self) -> str | None:
@@ -48,6 +59,8 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+        check_number("exploration_max_duration", self.exploration_max_duration, 1, integer=True)
+        check_number("exploration_duration_exponent", self.exploration_duration_exponent, 0)
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -102,33 +115,80 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         """
         return False
 
-    def _random_actions(self, indices: np.ndarray) -> list[np.ndarray]:
+    def _end_last_episodes(self) -> None:
+        super()._end_last_episodes()
+        self._repeated_actions = None
+
+    def _mask_of(self, index: int) -> np.ndarray | None:
         """
-        :param indices: of environments
-        :return: for each of them an action, uniformly among those that its last observation allows
+        :param index: of an environment
+        :return: (A,) the mask in its last observation, ``None`` without masks
         """
         if self.action_mask_key is None:
-            return [np.asarray(self.action_space.sample()) for _ in indices]
+            return None
         assert isinstance(self._last_obs, dict)
-        masks = self._last_obs[self.action_mask_key]
-        return [self.heads.random_action(masks[index], self.action_space.np_random) for index in indices]
+        return self._last_obs[self.action_mask_key][index]
+
+    def _random_action(self, index: int) -> np.ndarray:
+        """
+        :param index: of an environment
+        :return: an action, uniformly among those that its last observation allows
+        """
+        mask = self._mask_of(index)
+        if mask is None:
+            return np.asarray(self.action_space.sample())
+        return self.heads.random_action(mask, self.action_space.np_random)
+
+    def _explore(self, actions: np.ndarray, is_random: np.ndarray) -> None:
+        """
+        Put random actions in the place of others.
+
+        :param actions: (n_envs, ...) of the policy
+        :param is_random: (n_envs,) whether an environment begins with a random action, if none is under way
+        """
+        if self._repeated_actions is None:
+            self._repeated_actions = RepeatedActions(len(actions))
+        repeated = self._repeated_actions
+        for index, action in repeated.under_way().items():
+            mask = self._mask_of(index)
+            if mask is None or self.heads.allows(mask, action):
+                repeated.repeat(index)
+                actions[index], is_random[index] = action, False
+            else:
+                repeated.end(index)
+        for index in np.flatnonzero(is_random):
+            actions[index] = self._random_action(index)
+            duration = draw_duration(self.exploration_max_duration, self.exploration_duration_exponent)
+            repeated.begin(index, actions[index].copy(), duration)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         greedy, rate = self._acts_greedily(), self._exploration_rate()
         is_first_phase = self.num_timesteps < learning_starts
-        if is_first_phase and self.action_mask_key is not None:
-            actions = np.stack(self._random_actions(np.arange(n_envs)))
-            return actions, actions
-        if is_first_phase or (not greedy and rate == 0):
+        if isinstance(self.action_space, spaces.Box) or (not is_first_phase and not greedy and rate == 0):
             return super()._sample_action(learning_starts, action_noise, n_envs)
+        if is_first_phase:
+            actions = np.empty((n_envs, *self.action_space.shape), dtype=self.action_space.dtype)
+            self._explore(actions, np.ones(n_envs, dtype=bool))
+            return actions, actions
         assert self._last_obs is not None
         actions, _ = self.predict(self._last_obs, deterministic=greedy)
-        indices = np.flatnonzero(np.random.rand(n_envs) < rate)
-        for index, action in zip(indices, self._random_actions(indices), strict=True):
-            actions[index] = action
+        self._explore(actions, np.random.rand(n_envs) < rate)
         return actions, actions
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        if self._repeated_actions is not None:
+            self._repeated_actions.end(dones)
 
     def _target_entropy_of(self, step: GradientStep) -> th.Tensor:
         """

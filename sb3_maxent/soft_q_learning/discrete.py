@@ -20,6 +20,8 @@ ONLY_DISCRETE = (
     "exploration_fraction",
     "exploration_initial_eps",
     "exploration_final_eps",
+    "exploration_max_duration",
+    "exploration_duration_exponent",
 )
 
 

@@ -83,6 +83,9 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param exploration_fraction: discrete actions: fraction of the training over which the exploration rate is reduced
     :param exploration_initial_eps: discrete actions: initial probability of a uniformly random action, 0 for none
     :param exploration_final_eps: discrete actions: final probability of a uniformly random action
+    :param exploration_max_duration: discrete actions: largest number of steps that a random action is kept, 1 for one step; n steps
+        with a probability proportional to ``n ** -exploration_duration_exponent`` (https://arxiv.org/abs/2006.01782)
+    :param exploration_duration_exponent: discrete actions: that exponent, in [0, inf); 2 in the paper, less for longer ones
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's
@@ -141,6 +144,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 0.0,
         exploration_final_eps: float = 0.0,
+        exploration_max_duration: int = 1,
+        exploration_duration_exponent: float = 2.0,
         compile: bool = False,
         matmul: Matmul | None = None,
         stats_window_size: int = 100,
@@ -194,6 +199,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         self.exploration_fraction = exploration_fraction
         self.exploration_initial_eps = exploration_initial_eps
         self.exploration_final_eps = exploration_final_eps
+        self.exploration_max_duration = exploration_max_duration
+        self.exploration_duration_exponent = exploration_duration_exponent
 
         if _init_setup_model:
             self._setup_model()

@@ -99,6 +99,20 @@ def convert_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
+def _sample_exploration(trial: "optuna.Trial") -> dict[str, Any]:
+    """
+    :param trial: the trial to draw from
+    :return: parameters of the random actions of algorithms for discrete actions
+    """
+    return {
+        "exploration_fraction": trial.suggest_float("exploration_fraction", 0.05, 0.5),
+        "exploration_initial_eps": trial.suggest_float("exploration_initial_eps", 0.0, 1.0),
+        "exploration_final_eps": trial.suggest_float("exploration_final_eps", 0.0, 0.2),
+        "exploration_max_duration": trial.suggest_categorical("exploration_max_duration", [1, 50]),
+        "exploration_duration_exponent": trial.suggest_float("exploration_duration_exponent", 1.0, 2.0),
+    }
+
+
 def sample_discretesac_params(
     trial: "optuna.Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]
 ) -> dict[str, Any]:
@@ -114,6 +128,7 @@ def sample_discretesac_params(
     params = {
         "target_entropy_ratio": trial.suggest_float("target_entropy_ratio", 0.05, 0.9),
         "q_reduction": trial.suggest_categorical("q_reduction", list(get_args(QReduction))),
+        **_sample_exploration(trial),
     }
     return _sample_params(trial, additional_args, params)
 
@@ -146,9 +161,7 @@ def sample_sql_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additi
         params |= {
             "munchausen_coef": trial.suggest_float("munchausen_coef", 0.0, 0.95),
             "behavior_policy": trial.suggest_categorical("behavior_policy", list(get_args(SoftQBehavior))),
-            "exploration_fraction": trial.suggest_float("exploration_fraction", 0.05, 0.5),
-            "exploration_initial_eps": trial.suggest_float("exploration_initial_eps", 0.0, 1.0),
-            "exploration_final_eps": trial.suggest_float("exploration_final_eps", 0.0, 0.2),
+            **_sample_exploration(trial),
         }
     return _sample_params(trial, additional_args, params)
 
