@@ -17,7 +17,7 @@ from tables import write
 
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv
-from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.functional.kernels import SteinBandwidthRule
 
 COLUMNS = ["task", "linear_path", "bandwidth", "particles", "seed", "steps", "kl", "shares", "seconds"]
 
@@ -47,7 +47,9 @@ class ExactCritic(th.nn.Module):
             return self.ent_coef * th.autograd.grad(log_density.sum(), actions)[0]
 
 
-def train(task: str, linear_path: bool, bandwidth: BandwidthRule | float, n_particles: int, seed: int, steps: int) -> dict:
+def train(
+    task: str, linear_path: bool, bandwidth: SteinBandwidthRule | float, n_particles: int, seed: int, steps: int
+) -> dict:
     """
     Train the sampler alone.
 
@@ -93,7 +95,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     args = parser.parse_args()
     th.set_num_threads(1)
-    settings: list[tuple[bool, BandwidthRule | float, int]] = [(False, "median", 32), (False, 0.03, 32)]
+    settings: list[tuple[bool, SteinBandwidthRule | float, int]] = [(False, "median", 32), (False, 0.03, 32)]
     settings += [(True, bandwidth, 32) for bandwidth in ("median", "mean", 0.3, 0.1, 0.03, 0.01)]
     settings += [(True, 0.03, 16), (True, 0.03, 64)]
     rows = []

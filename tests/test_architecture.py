@@ -19,6 +19,7 @@ ALLOWED = {
     **{algorithm: {"functional", "common"} for algorithm in ALGORITHMS},
     "envs": set(),
     "export": {"common"},
+    "minatar": set(),
     "reference": set(),
     "__init__": {*ALGORITHMS, "envs"},
     "__main__": {"__init__"},

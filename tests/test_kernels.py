@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import draw, largest_tensor
 
-from sb3_maxent.functional.kernels import MIN_BANDWIDTH, bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import (
+    MIN_BANDWIDTH,
+    bandwidth,
+    rbf_kernel,
+    rbf_repulsion,
+    score_bandwidth,
+    squared_distances,
+)
 
 reproducible = settings(deadline=None, derandomize=True, max_examples=100)
 dtypes = pytest.mark.parametrize("dtype", [th.float32, th.float64])
@@ -127,6 +134,45 @@ def test_bandwidth_leaves_out_the_diagonal_only(n):
     assert mean.shape == median.shape == (3, 1, 1)
     np.testing.assert_allclose(mean.flatten(), rest.mean(axis=1) / (2 * math.log(n + 1)))
     np.testing.assert_allclose(median.flatten(), np.sort(rest)[:, (n * n - n - 1) // 2] / (2 * math.log(n + 1)))
+
+
+def test_score_bandwidth_by_hand():
+    distances = squared_distances(line(0.0, 1.0, 3.0), line(0.0, 1.0, 3.0))  # 1, 9, 4 and zeros
+    gradients = line(2.0, -4.0, 3.0)  # mean length 3: h = 1 / (2 * 9)
+    nearest = 0.05 * (1 + 1 + 4) / 3  # of each, without itself
+    assert score_bandwidth(distances, gradients).item() == pytest.approx(1 / 18)
+    assert score_bandwidth(distances, gradients, 2.0).item() == pytest.approx(4 / 18)  # scores half as long
+    assert score_bandwidth(distances, gradients, paired=True).item() == pytest.approx(nearest)
+    assert score_bandwidth(distances, 0.1 * gradients, paired=True).item() == pytest.approx(4 / (2 * math.log(4)))  # median
+    plane = th.tensor([[[3.0, 4.0], [0.0, 1.0]]])  # lengths 5 and 1: h = 2 / (2 * 9)
+    assert score_bandwidth(th.full((1, 1, 2), 1.0), plane).item() == pytest.approx(1 / 9)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 6])
+@pytest.mark.parametrize("width", [0.05, 1.0])
+@pytest.mark.parametrize("n_modes", [2, 4])
+def test_score_bandwidth_sees_one_mode(n_modes, width, dim):
+    """Half the variance of a mode, to what the mean length of a Gaussian vector differs from sqrt(d)."""
+    centers = 20 * th.arange(n_modes, dtype=th.float64).view(-1, 1, 1).expand(-1, 1, dim)
+    x = (centers + width * draw(n_modes, 400, dim)).reshape(1, -1, dim)
+    scores = (centers - x.reshape(n_modes, 400, dim)).reshape(1, -1, dim) / width**2
+    h = score_bandwidth(squared_distances(x, x), scores, paired=True).item()
+    assert 1 <= h / (0.5 * width**2) < 1.75  # 1.57 in one dimension
+    assert bandwidth(squared_distances(x, x), "mean", paired=True).item() > 10 * h
+
+
+@dtypes
+@pytest.mark.parametrize("ent_coef", [0.0, th.tensor(0.0), 1.0])
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1.0, 1e12])
+def test_score_bandwidth_of_degenerate_input(scale, paired, n, ent_coef, dtype):
+    """From MIN_BANDWIDTH on and at most as wide as the median's, whatever the gradients and the temperature are."""
+    for x in (draw(3, n, 2, dtype=dtype), th.zeros(3, n, 2, dtype=dtype)):
+        distances, gradients = squared_distances(x, x), scale * draw(3, n, 2, seed=1, dtype=dtype)
+        h = score_bandwidth(distances, gradients, ent_coef, paired)
+        assert h.shape == (3, 1, 1) and h.dtype == dtype and not h.requires_grad
+        assert (h >= MIN_BANDWIDTH).all() and (h <= bandwidth(distances, "median", paired)).all()
 
 
 @rules

@@ -174,7 +174,7 @@ def test_td_target_of_box_actions(proposal):
 
 @pytest.mark.parametrize("activation_fn", [th.nn.Tanh, th.nn.ReLU])
 @pytest.mark.parametrize("alpha", [0.5, 0.0])
-@pytest.mark.parametrize("kernel_bandwidth", [0.3, "median", "mean"])
+@pytest.mark.parametrize("kernel_bandwidth", [0.3, "median", "mean", "score"])
 def test_stein_gradient(kernel_bandwidth, alpha, activation_fn, monkeypatch):
     """Each updated sample is pushed by alpha phi, which naive loops give: means over the fixed ones."""
     kwargs = {"n_kernel_particles": 7, "kernel_update_ratio": 0.4, "kernel_bandwidth": kernel_bandwidth}
@@ -202,9 +202,12 @@ def test_stein_gradient(kernel_bandwidth, alpha, activation_fn, monkeypatch):
         # alpha times the score of exp(Q(tanh u) / alpha) |d tanh(u) / du|
         (score,) = th.autograd.grad((q_values + alpha * log_det_tanh(ends)).sum(), ends)
         u, y, scores = updated[b].detach().double().numpy(), fixed[b].double().numpy(), score.double().numpy()
-        distances = np.sort([((x - z) ** 2).sum() for x in u for z in y])
-        rules = {"median": distances[(len(distances) - 1) // 2], "mean": distances.mean()}
-        h = rules[kernel_bandwidth] / (2 * np.log(5)) if kernel_bandwidth in rules else kernel_bandwidth
+        table = np.array([[((x - z) ** 2).sum() for z in y] for x in u])
+        rules = {"median": np.sort(table.ravel())[(table.size - 1) // 2], "mean": table.mean()}
+        rules = {rule: value / (2 * np.log(5)) for rule, value in rules.items()}
+        lengths = np.linalg.norm(scores, axis=1)  # of alpha times the scores
+        rules["score"] = min(max(2 * (alpha / lengths.mean()) ** 2 / 2, 0.05 * table.min(axis=1).mean()), rules["median"])
+        h = rules.get(kernel_bandwidth, kernel_bandwidth)
         for i in range(3):
             for j in range(4):
                 k = reference.rbf_kernel(u[i], y[j], h)
@@ -565,7 +568,8 @@ def test_fresh_sampler_spreads_along_its_linear_path(noise_dim):
 
 def test_entropy_of_the_batch_by_autograd():
     """The entropies beside the Stein loss are those of the states that they stand for."""
-    model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), ent_coef="auto", policy_kwargs={"net_arch": [16]})
+    kwargs = {"n_kernel_particles": 16, "policy_kwargs": {"net_arch": [16]}}
+    model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), ent_coef="auto", **kwargs)
     with th.no_grad():
         for parameter in model.policy.actor.net.parameters():
             parameter.mul_(3)

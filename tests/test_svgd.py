@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from tensors import draw, largest_tensor, smooth_map
 
 from sb3_maxent import reference
-from sb3_maxent.functional.kernels import bandwidth, squared_distances
+from sb3_maxent.functional.kernels import bandwidth, score_bandwidth, squared_distances
 from sb3_maxent.functional.svgd import energy_gradient, squashed_gradient, stein_direction, svgd_step
 
 reproducible = settings(deadline=None, derandomize=True, max_examples=100)
 dtypes = pytest.mark.parametrize("dtype", [th.float32, th.float64])
-rules = pytest.mark.parametrize("rule", ["median", "mean", 0.7])
+RULES = ["median", "mean", "score", 0.7]
+rules = pytest.mark.parametrize("rule", RULES)
 
 
 def critic(dim, dtype=th.float64):
@@ -34,6 +35,14 @@ def naive_direction(particles, sources, gradients, alpha, h):
     vectors = particles.unsqueeze(2) - sources.unsqueeze(1)
     kernel = th.exp(-vectors.square().sum(dim=3, keepdim=True) / (2 * h.unsqueeze(3)))
     return (kernel * gradients.unsqueeze(1) + alpha * kernel * vectors / h.unsqueeze(3)).mean(dim=2)
+
+
+def bandwidth_of(particles, sources, gradients, alpha, rule):
+    """What stein_direction takes by a rule; tests/test_kernels.py has the rules."""
+    distances, paired = squared_distances(particles, sources), particles is sources
+    if rule == "score":
+        return score_bandwidth(distances, gradients, alpha, paired)
+    return bandwidth(distances, rule, paired)
 
 
 # ---- the score
@@ -110,17 +119,19 @@ def test_squashed_gradient_is_the_energy_gradient(dtype, dim, alpha):
 
 
 @reproducible
-@given(st.integers(1, 2), st.integers(1, 8), st.integers(1, 17), st.floats(0.125, 4), st.sampled_from(["median", "mean", 0.7]))
+@given(st.integers(1, 2), st.integers(1, 8), st.integers(1, 17), st.floats(0.125, 4), st.sampled_from(RULES))
 def test_direction_against_loops(b, n, d, alpha, rule):
     particles, gradients = draw(b, n, d, seed=n), draw(b, n, d, seed=d + 100)
-    h = bandwidth(squared_distances(particles, particles), rule, paired=True)
+    h = bandwidth_of(particles, particles, gradients, alpha, rule)
     ours = stein_direction(particles, particles, gradients, alpha, rule)
     steps = svgd_step(particles, gradients, 0.3, rule)
+    h_step = bandwidth_of(particles, particles, gradients, 1.0, rule)
     for state in range(b):
-        arrays = particles[state].numpy(), gradients[state].numpy(), float(h[state])
-        expected = alpha * reference.svgd_direction(arrays[0], arrays[1] / alpha, arrays[2])
+        u, g = particles[state].numpy(), gradients[state].numpy()
+        expected = alpha * reference.svgd_direction(u, g / alpha, float(h[state]))
         np.testing.assert_allclose(ours[state], expected, rtol=1e-9, atol=1e-11)
-        np.testing.assert_allclose(steps[state], reference.svgd_step(*arrays, step_size=0.3), rtol=1e-9, atol=1e-11)
+        expected = reference.svgd_step(u, g, float(h_step[state]), step_size=0.3)
+        np.testing.assert_allclose(steps[state], expected, rtol=1e-9, atol=1e-11)
 
 
 @dtypes
@@ -128,7 +139,7 @@ def test_direction_against_loops(b, n, d, alpha, rule):
 @pytest.mark.parametrize(("n", "m", "d"), [(1, 64, 17), (64, 64, 17), (64, 1, 1), (5, 32, 2)])
 def test_direction_from_other_sources(dtype, rule, n, m, d):
     particles, sources, gradients = draw(3, n, d, seed=1), draw(3, m, d, seed=2), draw(3, m, d, seed=3)
-    h = bandwidth(squared_distances(particles, sources), rule)
+    h = bandwidth_of(particles, sources, gradients, 0.2, rule)
     expected = naive_direction(particles, sources, gradients, 0.2, h)
     ours = stein_direction(particles.to(dtype), sources.to(dtype), gradients.to(dtype), 0.2, rule)
     assert ours.dtype == dtype
@@ -145,7 +156,7 @@ def test_direction_has_exact_gradients(rule):
     """With respect to particles and gradients, h held; the particles are their own sources."""
     particles, gradients = draw(2, 5, 3, seed=1).requires_grad_(), draw(2, 5, 3, seed=2).requires_grad_()
     alpha, weights = th.tensor(0.4, dtype=th.float64, requires_grad=True), draw(2, 5, 3, seed=3)
-    h = bandwidth(squared_distances(particles, particles), rule, paired=True)
+    h = bandwidth_of(particles, particles, gradients, alpha, rule)
     ours = stein_direction(particles, particles, gradients, alpha, rule)
     inputs = (particles, gradients, alpha)
     expected = th.autograd.grad((weights * naive_direction(particles, particles, gradients, alpha, h)).sum(), inputs)
@@ -160,14 +171,15 @@ def test_direction_has_exact_gradients(rule):
 
 
 @reproducible
-@given(st.integers(2, 20), st.integers(2, 17), st.integers(0, 2**31))
-def test_direction_moves_with_the_frame(n, d, seed):
+@given(st.integers(2, 20), st.integers(2, 17), st.integers(0, 2**31), st.sampled_from(["median", "mean", "score"]))
+def test_direction_moves_with_the_frame(n, d, seed, rule):
     """Order, origin and axes do not matter; nor does the unit of length, with scores in its inverse."""
     u, s = draw(1, n, d, seed=seed), draw(1, n, d, seed=seed + 1)
-    expected = stein_direction(u, u, s)
 
     def direction(u, s):
-        return stein_direction(u, u, s)
+        return stein_direction(u, u, s, kernel_bandwidth=rule)
+
+    expected = direction(u, s)
 
     order = th.randperm(n, generator=th.Generator().manual_seed(seed))
     rotation, _ = th.linalg.qr(draw(d, d, seed=seed + 2))

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
 from toys import KINDS, SMALL, Toy, make_model
 
 from sb3_maxent import SACNF, DiscreteSAC, MixtureSAC
 from sb3_maxent.common import target_entropy as module
 from sb3_maxent.common.target_entropy import TargetEntropy, largest_entropy
+from sb3_maxent.measures import current_target_entropy
 
 BOX, DISCRETE = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
 LOG_3 = 1.0986122886681098
@@ -78,6 +80,23 @@ def test_learn_with_a_schedule(algorithm, action_space, compile):
     assert model.ent_coef_optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * progress)
     assert model.critic.optimizer.param_groups[0]["lr"] == pytest.approx(model.lr_schedule(progress))
     assert not compile or model._take_step.n_graphs == 1
+
+
+def test_schedules_end_at_their_last_value():
+    """The last rollout may go on beyond the end of the training: 3 environments and 8 steps each for 10 steps."""
+    model = DiscreteSAC(
+        "MlpPolicy",
+        make_vec_env(lambda: Toy(action_space=DISCRETE), n_envs=3),
+        learning_rate=lambda progress: 1e-3 * progress,
+        ent_coef="auto",
+        target_entropy="lin_0.5",
+        ent_coef_learning_rate=lambda progress: 2e-3 * progress,
+        **{**SMALL, "learning_starts": 0, "train_freq": 8},
+    )
+    model.learn(10)
+    assert model.num_timesteps == 24 and model._n_updates > 0 and model._current_progress_remaining == 0
+    assert current_target_entropy(model) == 0
+    assert model.critic.optimizer.param_groups[0]["lr"] == model.ent_coef_optimizer.param_groups[0]["lr"] == 0
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ REWARDS = {
     "TwoWays-v0": (-40, 0),
 }
 # Of algorithms that are not ours, for environments that rl_zoo3 has no entry for
-OTHERS = {"sac": "SAC", "tqc": "TQC"}
+OTHERS = {"sac": "SAC", "tqc": "TQC", "dqn": "DQN", "qrdqn": "QRDQN"}
 CLASSES = {algo: entry.algorithm.__name__ for algo, entry in zoo.ALGORITHMS.items()} | OTHERS
 HYPERPARAMS = {algo: yaml.safe_load((ROOT / "hyperparams" / f"{algo}.yml").read_text()) for algo in CLASSES}
 
@@ -347,7 +347,8 @@ def test_ranges_of_the_sampler(study, algo, env_id):
 def test_kernel_bandwidth_of_the_sampler(study, algo, low, high):
     values = [sample(study, algo, gym.make("Pendulum-v1"))[1]["kernel_bandwidth"] for _ in range(60)]
     numbers = [value for value in values if not isinstance(value, str)]
-    assert {"median", "mean"} < set(values) and low <= min(numbers) < (low * high) ** 0.5 < max(numbers) <= high
+    rules = {"median", "mean", "score"} if algo == "sql" else {"median", "mean"}
+    assert rules == set(values) - set(numbers) and low <= min(numbers) < (low * high) ** 0.5 < max(numbers) <= high
 
 
 @pytest.mark.parametrize("n_timesteps", [20, 3000, 10**6])
@@ -793,6 +794,7 @@ DEPENDENCIES = {
     "LunarLander": ("Box2D",),
     "Bipedal": ("Box2D",),
     "MiniGrid": ("minigrid",),
+    "MinAtar": ("minatar",),
     "-v5": ("mujoco",),
 }
 
@@ -947,6 +949,16 @@ def test_where_hyperparams_come_from(built):
     assert built["own sac MultiGoal-v0"] == {"gamma": 0.6}
     assert built["own sac Acrobot-v1"] == theirs("sac")["default"]
     assert "in other.yml" in built["own sac Pendulum-v1 other.yml"]
+
+
+def test_same_settings_for_pixels():
+    """Network, learning rate, batches, steps and buffer; how each explores and follows its targets is its own"""
+    names = {"n_timesteps", "policy", "learning_rate", "buffer_size", "learning_starts", "batch_size", "train_freq"}
+    network = "features_extractor_class=importlib.import_module('sb3_maxent.minatar').MinAtarCNN, net_arch=[]"
+    for game in ("Breakout", "SpaceInvaders", "Asterix"):
+        dqn, *others = (HYPERPARAMS[algo][f"MinAtar/{game}-v1"] for algo in ("dqn", "qrdqn", "discretesac", "sql"))
+        assert all({name: other[name] for name in names} == {name: dqn[name] for name in names} for other in others)
+        assert all(network in entry["policy_kwargs"] and entry["gradient_steps"] == 1 for entry in (dqn, *others))
 
 
 def test_same_settings():

@@ -344,6 +344,10 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self._finite_guard.check_transition(new_obs, reward, dones, infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        # The last rollout may go on beyond the end, where a linear schedule would fall below its last value
+        super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
+
     # ------------------------------------------------------------------ learn, save, load
 
     def _setup_learn(

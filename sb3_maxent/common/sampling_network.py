@@ -12,7 +12,7 @@ from torch import nn
 from sb3_maxent.common.particles import particle_forward
 from sb3_maxent.common.policies import MaxEntActor
 from sb3_maxent.functional import squashed_gradient, stein_direction
-from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.functional.kernels import SteinBandwidthRule
 
 
 class SamplingNetwork(MaxEntActor):
@@ -101,7 +101,7 @@ class SamplingNetwork(MaxEntActor):
         ent_coef: th.Tensor,
         n_updated: int,
         n_fixed: int,
-        kernel_bandwidth: BandwidthRule | float,
+        kernel_bandwidth: SteinBandwidthRule | float,
     ) -> th.Tensor:
         """
         Half the squared length of alpha times the Stein direction. Its gradient moves each sample of the network that far
@@ -112,7 +112,7 @@ class SamplingNetwork(MaxEntActor):
         :param ent_coef: the temperature alpha
         :param n_updated: samples of the network for each state that are moved, >= 1
         :param n_fixed: samples where the gradients are taken, >= 1
-        :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
+        :param kernel_bandwidth: see :func:`~sb3_maxent.functional.stein_direction`
         :return: the loss (scalar)
         """
         noise = self.draw_noise(len(features), n_updated + n_fixed)

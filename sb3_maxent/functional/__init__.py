@@ -1,6 +1,6 @@
 """The mathematics: pure functions of torch tensors, without modules, state or Stable-Baselines3."""
 
-from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, squared_distances
+from sb3_maxent.functional.kernels import bandwidth, rbf_kernel, score_bandwidth, squared_distances
 from sb3_maxent.functional.mixture import gaussian_log_probs
 from sb3_maxent.functional.secant_entropy import (
     pair_correlation_trace,
@@ -42,6 +42,7 @@ __all__ = [
     "pair_products",
     "policy_soft_value",
     "rbf_kernel",
+    "score_bandwidth",
     "secant_log_density_change",
     "secant_trace",
     "soft_maximum",

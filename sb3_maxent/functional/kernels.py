@@ -12,6 +12,9 @@ MIN_BANDWIDTH = 1e-8
 # Gram matrices give distances up to rounding; a bandwidth this many times larger keeps it below 1 percent
 MIN_ROUNDINGS = 100
 BandwidthRule = Literal["median", "mean"]
+SteinBandwidthRule = Literal["median", "mean", "score"]
+# "score": at least this share of the squared distance to the nearest source, which so weighs e^-10
+NEAREST_SHARE = 0.05
 
 
 def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
@@ -59,8 +62,44 @@ def bandwidth(distances: th.Tensor, rule: BandwidthRule | float | th.Tensor = "m
         flat = flat[:, 1:].reshape(n_states, n - 1, n + 1)[:, :, :-1].reshape(n_states, -1)
     mean = flat.mean(dim=1)
     typical = _median(flat) if rule == "median" else mean
-    smallest = (MIN_ROUNDINGS * th.finfo(flat.dtype).eps * mean).clamp(min=MIN_BANDWIDTH)
-    return th.maximum(typical / (2 * math.log(m + 1)), smallest).view(n_states, 1, 1)
+    return th.maximum(typical / (2 * math.log(m + 1)), _smallest(mean)).view(n_states, 1, 1)
+
+
+def score_bandwidth(
+    distances: th.Tensor, gradients: th.Tensor, ent_coef: th.Tensor | float = 1.0, paired: bool = False
+) -> th.Tensor:
+    """
+    Squared bandwidth h for each state from the lengths of the scores, ``h = d / (2 mean(|s|)^2)``. A Gaussian of variance v
+    in d dimensions has scores of a mean length near sqrt(d / v), so that h is about v / 2: half the scale of one mode,
+    however many there are and however far apart, where rules of distances see the space between them. (The rule is of this
+    project; what it gives is in docs/results/soft_q_learning.md.)
+
+    It is at most the ``"median"`` rule's, for scores near 0, and at least as wide as the nearest source needs to be felt.
+
+    :param distances: (B, N, M) squared distances
+    :param gradients: (B, M, d) alpha times the scores at the sources; alpha = 0 leaves the least bandwidth
+    :param ent_coef: alpha
+    :param paired: whether x is y, so that the zeros on the diagonal do not count
+    :return: (B, 1, 1), a constant in gradients
+    """
+    distances, gradients = distances.detach(), gradients.detach()
+    widest = bandwidth(distances, "median", paired)
+    length = gradients.norm(dim=2).mean(dim=1).view(-1, 1, 1).clamp(min=1e-30)
+    if paired:
+        diagonal = th.eye(distances.shape[1], dtype=th.bool, device=distances.device)
+        nearest = distances.masked_fill(diagonal, math.inf).min(dim=2).values
+    else:
+        nearest = distances.min(dim=2).values
+    h = (0.5 * gradients.shape[2] * (ent_coef / length) ** 2).maximum(NEAREST_SHARE * nearest.mean(dim=1).view(-1, 1, 1))
+    return th.minimum(h.maximum(_smallest(distances.mean(dim=(1, 2), keepdim=True))), widest)
+
+
+def _smallest(mean: th.Tensor) -> th.Tensor:
+    """
+    :param mean: mean squared distances, of any shape
+    :return: the least h that the rounding of distances allows
+    """
+    return (MIN_ROUNDINGS * th.finfo(mean.dtype).eps * mean).clamp(min=MIN_BANDWIDTH)
 
 
 def _median(values: th.Tensor) -> th.Tensor:

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import torch as th
 
-from sb3_maxent.functional.kernels import BandwidthRule, bandwidth, rbf_kernel, rbf_repulsion, squared_distances
+from sb3_maxent.functional.kernels import (
+    SteinBandwidthRule,
+    bandwidth,
+    rbf_kernel,
+    rbf_repulsion,
+    score_bandwidth,
+    squared_distances,
+)
 
 
 def energy_gradient(
@@ -51,7 +58,7 @@ def stein_direction(
     sources: th.Tensor,
     gradients: th.Tensor,
     ent_coef: th.Tensor | float = 1.0,
-    kernel_bandwidth: BandwidthRule | float | th.Tensor = "median",
+    kernel_bandwidth: SteinBandwidthRule | float | th.Tensor = "median",
 ) -> th.Tensor:
     """
     Stein variational direction that the sources give the particles, times alpha:
@@ -63,19 +70,24 @@ def stein_direction(
     :param sources: (B, M, d) where the gradients were taken; may be the particles themselves
     :param gradients: (B, M, d) gradients at the sources, see :func:`energy_gradient`
     :param ent_coef: the temperature alpha
-    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
+    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`; ``"score"``:
+        :func:`~sb3_maxent.functional.score_bandwidth`
     :return: (B, N, d)
     """
     assert sources.shape == gradients.shape, (sources.shape, gradients.shape)
     distances = squared_distances(particles, sources)
-    h = bandwidth(distances, kernel_bandwidth, paired=particles is sources)
+    paired = particles is sources
+    if isinstance(kernel_bandwidth, str) and kernel_bandwidth == "score":
+        h = score_bandwidth(distances, gradients, ent_coef, paired)
+    else:
+        h = bandwidth(distances, kernel_bandwidth, paired)
     kernel = rbf_kernel(distances, h)
     repulsion = rbf_repulsion(kernel, particles, sources, h)
     return (kernel @ gradients + ent_coef * repulsion) / sources.shape[1]
 
 
 def svgd_step(
-    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: BandwidthRule | float = "median"
+    particles: th.Tensor, scores: th.Tensor, step_size: float, kernel_bandwidth: SteinBandwidthRule | float = "median"
 ) -> th.Tensor:
     """
     One step, ``u_i <- u_i + eps phi(u_i)``.
@@ -83,7 +95,7 @@ def svgd_step(
     :param particles: (B, N, d)
     :param scores: (B, N, d) gradients of the log-density at the particles
     :param step_size: eps
-    :param kernel_bandwidth: see :func:`~sb3_maxent.functional.bandwidth`
+    :param kernel_bandwidth: see :func:`stein_direction`
     :return: (B, N, d)
     """
     return particles + step_size * stein_direction(particles, particles, scores, kernel_bandwidth=kernel_bandwidth)

@@ -12,7 +12,7 @@ from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
 from sb3_maxent.common.particles import n_states_of
 from sb3_maxent.functional import importance_soft_value, log_abs_det_jacobian, log_det_tanh
-from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.functional.kernels import SteinBandwidthRule
 from sb3_maxent.soft_q_learning.policies import SoftQPolicy
 
 ValueProposal = Literal["uniform", "sampler", "mixture"]
@@ -39,7 +39,7 @@ class SoftQBox(MaxEntAlgorithm):
     value_proposal: ValueProposal
     n_kernel_particles: int
     kernel_update_ratio: float
-    kernel_bandwidth: BandwidthRule | float
+    kernel_bandwidth: SteinBandwidthRule | float
 
     def _check_box_parameters(self) -> None:
         smallest = float(np.finfo(np.float32).tiny)
@@ -49,7 +49,7 @@ class SoftQBox(MaxEntAlgorithm):
         check_number("n_kernel_particles", self.n_kernel_particles, 2, integer=True)
         check_number("kernel_update_ratio", self.kernel_update_ratio, smallest, 1 - 1e-6)
         if isinstance(self.kernel_bandwidth, str):
-            check_choice("kernel_bandwidth", self.kernel_bandwidth, get_args(BandwidthRule))
+            check_choice("kernel_bandwidth", self.kernel_bandwidth, get_args(SteinBandwidthRule))
         else:
             check_number("kernel_bandwidth", self.kernel_bandwidth, smallest)
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.matmul import Matmul
-from sb3_maxent.functional.kernels import BandwidthRule
+from sb3_maxent.functional.kernels import SteinBandwidthRule
 from sb3_maxent.soft_q_learning.box import ONLY_BOX, SoftQBox, ValueProposal
 from sb3_maxent.soft_q_learning.discrete import ONLY_DISCRETE, BehaviorPolicy, SoftQDiscrete
 from sb3_maxent.soft_q_learning.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftQPolicy
@@ -72,7 +72,9 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param n_kernel_particles: ``Box``: samples of the network for each state in the Stein gradient, in [2, inf)
     :param kernel_update_ratio: ``Box``: share of them that is updated, in (0, 1); the gradients of Q are taken at the others
     :param kernel_bandwidth: ``Box``: squared bandwidth h of the kernel ``exp(-|u - u'|^2 / (2 h))`` between actions before
-        tanh: ``"median"`` or ``"mean"`` of the squared distances / (2 log(M + 1)), state by state, or a number > 0
+        tanh, state by state: ``"score"``, half the scale of one mode, from the lengths of the gradients
+        (:func:`~sb3_maxent.functional.score_bandwidth`); ``"median"`` or ``"mean"`` of the squared distances /
+        (2 log(M + 1)), which is wider than a mode where there are several; or a number > 0
     :param munchausen_coef: discrete actions: weight of the clipped alpha log pi(a|s) that is added to the reward, in [0, 1);
         2007.14430 has 0.9 with alpha = 0.03, for rewards in [-1, 1]
     :param munchausen_clip: lowest value of alpha log pi(a|s), <= 0; -1 in 2007.14430
@@ -83,8 +85,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param exploration_fraction: discrete actions: fraction of the training over which the exploration rate is reduced
     :param exploration_initial_eps: discrete actions: initial probability of a uniformly random action, 0 for none
     :param exploration_final_eps: discrete actions: final probability of a uniformly random action
-    :param exploration_max_duration: discrete actions: largest number of steps that a random action is kept, 1 for one step; n steps
-        with a probability proportional to ``n ** -exploration_duration_exponent`` (https://arxiv.org/abs/2006.01782)
+    :param exploration_max_duration: discrete actions: largest number of steps that a random action is kept, 1 for one step; n
+        steps with a probability proportional to ``n ** -exploration_duration_exponent`` (https://arxiv.org/abs/2006.01782)
     :param exploration_duration_exponent: discrete actions: that exponent, in [0, inf); 2 in the paper, less for longer ones
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
@@ -134,9 +136,9 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         ent_coef_learning_rate: str | float | Schedule | None = None,
         n_value_particles: int = 16,
         value_proposal: ValueProposal = "uniform",
-        n_kernel_particles: int = 16,
+        n_kernel_particles: int = 32,
         kernel_update_ratio: float = 0.5,
-        kernel_bandwidth: BandwidthRule | float = "median",
+        kernel_bandwidth: SteinBandwidthRule | float = "score",
         munchausen_coef: float = 0.0,
         munchausen_clip: float = -1.0,
         bound_values: bool = True,

@@ -9,7 +9,7 @@ from sb3_maxent.mixture_sac.policies import DeterministicAction
 from sb3_maxent.s2ac.policies import BehaviorPolicy as S2ACBehavior
 from sb3_maxent.s2ac.sampler import BandwidthRule
 from sb3_maxent.sacnf.families import ShallowFlowFamily
-from sb3_maxent.soft_q_learning.box import ValueProposal
+from sb3_maxent.soft_q_learning.box import SteinBandwidthRule, ValueProposal
 from sb3_maxent.soft_q_learning.discrete import BehaviorPolicy as SoftQBehavior
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ def sample_sql_params(trial: "optuna.Trial", n_actions: int, n_envs: int, additi
             "value_proposal": trial.suggest_categorical("value_proposal", list(get_args(ValueProposal))),
             "n_kernel_particles_pow": trial.suggest_int("n_kernel_particles_pow", 2, 5),
             "kernel_update_ratio": trial.suggest_float("kernel_update_ratio", 0.2, 0.8),
-            "kernel_bandwidth_rule": trial.suggest_categorical("kernel_bandwidth_rule", [*get_args(BandwidthRule), "number"]),
+            "kernel_bandwidth_rule": trial.suggest_categorical(
+                "kernel_bandwidth_rule", [*get_args(SteinBandwidthRule), "number"]
+            ),
             "kernel_bandwidth": trial.suggest_float("kernel_bandwidth", 1e-3, 1.0, log=True),
         }
     else:

@@ -1,0 +1,79 @@
+"""
+SoftQLearning on MixtureBandit-v0 with modes of other widths, by the class's default bandwidth of the kernel and by others.
+
+The complete algorithm, with the zoo file's learning rate, batches and networks; ``--gradient-steps`` is how many of them follow
+each step of the 8 environments. Finished runs are skipped::
+
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 4 \\
+        --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --bandwidths median --csv benchmarks/data/bandit_widths.csv
+"""
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from multimodal import BANDITS, measure_bandit
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import LinearSchedule
+from tables import keys_in, write
+
+from sb3_maxent import SoftQLearning
+from sb3_maxent.envs import MixtureBanditEnv
+
+KEY = ["task", "width", "bandwidth", "gradient_steps", "seed"]
+COLUMNS = [*KEY, "kl", "worst_factor", "shares", "seconds"]
+
+
+def train(task: str, width: float, bandwidth: Any, gradient_steps: int, seed: int) -> dict[str, Any]:
+    """
+    :param task: of BANDITS
+    :param width: of each mode
+    :param bandwidth: of the kernel, ``"default"`` for the class's
+    :param gradient_steps: after each step of the environments
+    :param seed: of the run
+    :return: measures of the policy at the end
+    """
+    env_kwargs = {**BANDITS[task], "widths": width}
+    model = SoftQLearning(
+        "MlpPolicy",
+        make_vec_env(lambda: MixtureBanditEnv(**env_kwargs), n_envs=8, seed=seed),
+        learning_rate=LinearSchedule(1e-3, 0.0, 1.0),
+        batch_size=64,
+        learning_starts=500,
+        gradient_steps=gradient_steps,
+        ent_coef=1.0,
+        policy_kwargs={"net_arch": [128, 128]},
+        seed=seed,
+        **({} if bandwidth == "default" else {"kernel_bandwidth": bandwidth}),
+    )
+    return measure_bandit(model.learn(20_000), env_kwargs)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101])
+    parser.add_argument("--widths", nargs="+", type=float, default=[0.1, 0.15, 0.25])
+    parser.add_argument("--bandwidths", nargs="+", default=["default"])
+    parser.add_argument("--gradient-steps", type=int, default=1)
+    parser.add_argument("--csv", type=Path, required=True)
+    args = parser.parse_args()
+    th.set_num_threads(1)
+    for seed, width, task, bandwidth in itertools.product(args.seeds, args.widths, BANDITS, args.bandwidths):
+        values = (task, width, bandwidth, args.gradient_steps, seed)
+        run = dict(zip(KEY, map(str, values), strict=True))
+        if run in keys_in(args.csv, KEY):
+            continue
+        start = time.time()
+        row = {**run, **train(*values), "seconds": round(time.time() - start)}
+        print(" ".join(f"{name}={row[name]}" for name in COLUMNS), flush=True)
+        write(args.csv, COLUMNS, [row], append=True)
+
+
+if __name__ == "__main__":
+    main()
