@@ -23,8 +23,8 @@ class MinAtarCNN(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128):
-        shape = observation_space.shape
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 3 or min(shape[:2]) < 3:
+        shape = observation_space.shape if isinstance(observation_space, spaces.Box) else ()
+        if len(shape) != 3 or min(shape[:2]) < 3:
             raise ValueError(
                 "`observation_space` must be a Box of shape (height, width, channels), at least 3 x 3, "
                 f"for MinAtarCNN, not {observation_space}"

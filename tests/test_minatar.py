@@ -24,9 +24,10 @@ def test_games(game):
 
 
 def test_features_by_hand():
-    """One filter sees the pixel in the middle of its 3 x 3 of channel 1, shifted by -0.5; the linear layer adds all of them."""
+    """One filter sees the pixel in its middle, in channel 1, less 0.5; the linear layer adds all of them."""
     extractor = MinAtarCNN(spaces.Box(0, 1, (10, 10, 4), np.uint8), features_dim=1)
     convolution, linear = extractor.cnn[0], extractor.linear[0]
+    assert isinstance(convolution, th.nn.Conv2d) and isinstance(linear, th.nn.Linear) and convolution.bias is not None
     assert convolution.weight.shape == (16, 4, 3, 3) and linear.weight.shape == (1, 16 * 8 * 8)
     with th.no_grad():
         convolution.weight.zero_()[0, 1, 1, 1] = 1

@@ -1,5 +1,7 @@
 """Random actions that are kept for some steps (temporally extended epsilon-greedy)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch as th
@@ -11,7 +13,7 @@ from sb3_maxent import DiscreteSAC, SoftQLearning
 from sb3_maxent.common import discrete_algorithm
 from sb3_maxent.common.repeated_actions import draw_duration
 
-SMALL = {"batch_size": 8, "buffer_size": 4000, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+SMALL: dict[str, Any] = {"batch_size": 8, "buffer_size": 4000, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
 SPACES = [spaces.Discrete(9, start=-3), spaces.MultiDiscrete([5, 5]), spaces.MultiBinary(4)]
 
 
@@ -109,3 +111,12 @@ def test_where_training_goes_on_the_action_is_kept(tmp_path):
     assert anew.replay_buffer.actions[0, 0, 0] != taken[0]
     model.learn(1)
     assert model.replay_buffer.actions[7, 0, 0] != taken[0]
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_the_last_random_action_ends_after_the_random_phase(algorithm, monkeypatch):
+    monkeypatch.setattr(discrete_algorithm, "draw_duration", lambda longest, exponent: 5)
+    model = algorithm("MlpPolicy", Toy(action_space=spaces.Discrete(50)), learning_starts=7, train_freq=100, **SMALL)
+    acts_by_zeros(model)
+    model.learn(10)  # 5 steps of one action and 5 of another, 3 of them after the random phase
+    assert [length for length, _ in runs(model.replay_buffer.actions[:10, 0])] == [5, 5]

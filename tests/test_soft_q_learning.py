@@ -568,8 +568,8 @@ def test_fresh_sampler_spreads_along_its_linear_path(noise_dim):
 
 def test_entropy_of_the_batch_by_autograd():
     """The entropies beside the Stein loss are those of the states that they stand for."""
-    kwargs = {"n_kernel_particles": 16, "policy_kwargs": {"net_arch": [16]}}
-    model = SoftQLearning("MlpPolicy", toys.Toy(action_space=BOX), ent_coef="auto", **kwargs)
+    env, policy_kwargs = toys.Toy(action_space=BOX), {"net_arch": [16]}
+    model = SoftQLearning("MlpPolicy", env, ent_coef="auto", n_kernel_particles=16, policy_kwargs=policy_kwargs)
     with th.no_grad():
         for parameter in model.policy.actor.net.parameters():
             parameter.mul_(3)

@@ -156,7 +156,7 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
                 actions[index], is_random[index] = action, False
             else:
                 repeated.end(index)
-        for index in np.flatnonzero(is_random):
+        for index in np.flatnonzero(is_random).tolist():
             actions[index] = self._random_action(index)
             duration = draw_duration(self.exploration_max_duration, self.exploration_duration_exponent)
             repeated.begin(index, actions[index].copy(), duration)
@@ -166,10 +166,11 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
     ) -> tuple[np.ndarray, np.ndarray]:
         greedy, rate = self._acts_greedily(), self._exploration_rate()
         is_first_phase = self.num_timesteps < learning_starts
-        if isinstance(self.action_space, spaces.Box) or (not is_first_phase and not greedy and rate == 0):
+        explores = is_first_phase or rate > 0 or (self._repeated_actions is not None and self._repeated_actions.under_way())
+        if isinstance(self.action_space, spaces.Box) or (not explores and not greedy):
             return super()._sample_action(learning_starts, action_noise, n_envs)
         if is_first_phase:
-            actions = np.empty((n_envs, *self.action_space.shape), dtype=self.action_space.dtype)
+            actions = np.empty((n_envs, *self.action_space.shape), dtype=self.action_space.dtype)  # type: ignore[misc]
             self._explore(actions, np.ones(n_envs, dtype=bool))
             return actions, actions
         assert self._last_obs is not None
