@@ -12,7 +12,7 @@ from torch import nn
 
 class MinAtarCNN(BaseFeaturesExtractor):
     """
-    The network of 1903.03176, Section 3 (and its code, ``examples/dqn.py``): 16 filters of 3 x 3 with stride 1, and a linear
+    The network of 1903.03176: 16 filters of 3 x 3 with stride 1, and a linear
     layer, each followed by ReLU. ``NatureCNN`` needs images of 36 x 36 and more. For policies of this package and of SB3,
     as ``policy_kwargs=dict(features_extractor_class=MinAtarCNN, net_arch=[])`` of an ``"MlpPolicy"``, which leaves one
     linear layer for the Q-values.

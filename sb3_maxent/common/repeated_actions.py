@@ -7,7 +7,7 @@ def draw_duration(longest: int, exponent: float) -> int:
     """
     :param longest: largest number of steps
     :param exponent: mu >= 0 of the zeta distribution
-    :return: n in 1, ..., longest with a probability proportional to ``n ** -mu`` (2006.01782, Section 4)
+    :return: n in 1, ..., longest with a probability proportional to ``n ** -mu`` (2006.01782)
     """
     if longest == 1:
         return 1
