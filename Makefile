@@ -33,7 +33,7 @@ results: .venv/installed
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python >= 3.10 is needed: make PYTHON=python3.x"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo,compare,flows,box2d,mujoco,minatar,docs,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo,compare,flows,box2d,mujoco,minatar,atari,docs,test]'
 	touch $@
 
 clean:

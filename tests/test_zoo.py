@@ -417,6 +417,22 @@ def test_enjoy_in_a_process_of_its_own(trained, folder):
     assert REWARDS["CartPole-v1"][0] < mean_reward(output) < REWARDS["CartPole-v1"][1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("algo, env_id", [("discretesac", "PongNoFrameskip-v4"), ("sql", "MinAtar/Breakout-v1")])
+def test_images(algo, env_id, tmp_path):
+    """Train and enjoy by the file's entry, but for the size of the training"""
+    if missing_for(env_id):
+        pytest.skip(f"needs {', '.join(missing_for(env_id))}")
+    small = ["learning_starts:60", "batch_size:8", "buffer_size:200"]
+    names = ["--algo", algo, "--env", env_id]
+    train = ["--n-timesteps", "100", "--eval-freq", "-1", "--num-threads", "1", "--device", "cpu", "--hyperparams", *small]
+    run_zoo("train", *names, *train, cwd=tmp_path)
+    model = zoo.ALGORITHMS[algo].algorithm.load(next((tmp_path / "logs").rglob("*.zip")))
+    assert model.num_timesteps == 100 and model._n_updates == 10
+    output = run_zoo("enjoy", *names, *ENJOY, "--folder", "logs", cwd=tmp_path)
+    assert "Error" not in output
+
+
 @pytest.fixture(scope="module")
 def shown(trained, tmp_path_factory):
     """For each pair of algorithm and environment what `enjoy` printed; the videos"""
