@@ -54,12 +54,20 @@ def train(task: str, width: float, bandwidth: Any, gradient_steps: int, seed: in
     return measure_bandit(model.learn(20_000), env_kwargs)
 
 
+def bandwidth_of(text: str) -> Any:
+    """A number where it is one, else the name of a rule."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101])
     parser.add_argument("--widths", nargs="+", type=float, default=[0.1, 0.15, 0.25])
-    parser.add_argument("--bandwidths", nargs="+", default=["default"])
+    parser.add_argument("--bandwidths", nargs="+", type=bandwidth_of, default=["default"])
     parser.add_argument("--gradient-steps", type=int, default=1)
     parser.add_argument("--csv", type=Path, required=True)
     args = parser.parse_args()

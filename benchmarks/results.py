@@ -958,6 +958,25 @@ def sampler() -> Table:
 
 
 @table
+def bandit_widths() -> Table:
+    rows = read("bandit_widths")
+    lines = []
+    for (bandwidth, steps, width), _ in rows.groupby(["bandwidth", "gradient_steps", "width"]):
+        found = [read("bandit_widths", bandwidth=bandwidth, gradient_steps=steps, width=width, task=task) for task in MODES]
+        factor = max(of.worst_factor.max() for of in found)
+        cells = (f"{mean_and_range(of.kl, 3)}, {len(of)} seeds" for of in found)
+        name = "the default" if bandwidth == "default" else bandwidth
+        lines.append([name, steps, width, *cells, f"{factor:.2f}" if factor < 100 else f"{factor:.0f}"])
+    return [
+        "bandwidth",
+        "gradient steps a step",
+        "width",
+        *(f"{modes}: KL" for modes in MODES.values()),
+        "worst factor",
+    ], lines
+
+
+@table
 def exact_vs_learned() -> Table:
     rows = read("exact_vs_learned")
     return ["state", "total variation", "learned", "exact"], (

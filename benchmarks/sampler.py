@@ -96,8 +96,8 @@ def main() -> None:
     args = parser.parse_args()
     th.set_num_threads(1)
     settings: list[tuple[bool, SteinBandwidthRule | float, int]] = [(False, "median", 32), (False, 0.03, 32)]
-    settings += [(True, bandwidth, 32) for bandwidth in ("median", "mean", 0.3, 0.1, 0.03, 0.01)]
-    settings += [(True, 0.03, 16), (True, 0.03, 64)]
+    settings += [(True, bandwidth, 32) for bandwidth in ("median", "mean", "score", 0.3, 0.1, 0.03, 0.01)]
+    settings += [(True, 0.03, 16), (True, 0.03, 64), (True, "score", 16)]
     rows = []
     for task, setting, seed in itertools.product(("bandit-3", "bandit-4"), settings, range(args.seeds)):
         rows.append(train(task, *setting, seed, args.steps))

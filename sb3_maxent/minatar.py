@@ -4,10 +4,30 @@ A features extractor for MinAtar (https://arxiv.org/abs/1903.03176), Atari's gam
 ``pip install 'sb3_maxent[minatar]'``; importing ``sb3_maxent`` registers the games, ``gymnasium.make("MinAtar/Breakout-v1")``.
 """
 
+from typing import Any
+
+import gymnasium as gym
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
+
+
+def make_game(game: str, **kwargs: Any) -> gym.Env:
+    """
+    The entry point of the games' ids.
+
+    :param game: MinAtar's name of it
+    :param kwargs: arguments of MinAtar's ``BaseEnv``
+    :return: the game
+    :raises ImportError: without the package
+    """
+    try:
+        from minatar.gym import BaseEnv
+    except ImportError as error:
+        raise ImportError('MinAtar is missing: pip install "sb3_maxent[minatar]"') from error
+    return BaseEnv(game, **kwargs)  # type: ignore[no-any-return]
 
 
 class MinAtarCNN(BaseFeaturesExtractor):
@@ -24,9 +44,10 @@ class MinAtarCNN(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128):
         shape = observation_space.shape if isinstance(observation_space, spaces.Box) else ()
-        if len(shape) != 3 or min(shape[:2]) < 3:
+        if len(shape) != 3 or min(shape[:2]) < 3 or is_image_space(observation_space):
             raise ValueError(
-                "`observation_space` must be a Box of shape (height, width, channels), at least 3 x 3, "
+                "`observation_space` must be a Box of shape (height, width, channels), at least 3 x 3, and not of pixels "
+                "from 0 to 255, which Stable-Baselines3 transposes, "
                 f"for MinAtarCNN, not {observation_space}"
             )
         super().__init__(observation_space, features_dim)

@@ -103,6 +103,7 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("exploration_final_eps", "low"),
         ("exploration_max_duration", 0),
         ("exploration_max_duration", 2.5),
+        ("exploration_max_duration", 10_001),
         ("exploration_duration_exponent", -1),
         ("exploration_duration_exponent", float("nan")),
         # what has no meaning for discrete actions

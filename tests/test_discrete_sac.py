@@ -293,6 +293,17 @@ MASKED_SPACES = [
 MASK = {"policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, **SMALL}
 
 
+def test_allowed_actions():
+    """By hand: a start for each component, and a component of which none is allowed, so that all are."""
+    heads = CategoricalHeads(spaces.MultiDiscrete([3, 2], start=[-1, 5]))
+    mask = np.array([1, 0, 1, 0, 1])
+    allowed = [[first, second] for first in (-1, 0, 1) for second in (5, 6) if heads.allows(mask, np.array([first, second]))]
+    assert allowed == [[-1, 6], [1, 6]]
+    assert heads.allows(np.array([0, 1, 0, 0, 0]), np.array([0, 5])) and not heads.allows(mask, np.array([0, 6]))
+    one = CategoricalHeads(spaces.Discrete(3, start=-7))
+    assert [one.allows(np.array([0, 1, 1]), np.array(action)) for action in (-7, -6, -5)] == [False, True, True]
+
+
 @pytest.mark.parametrize(("n_envs", "max_duration"), [(1, 20), (3, 1), (3, 20)])
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
 @pytest.mark.parametrize("action_space", MASKED_SPACES, ids=str)

@@ -120,3 +120,32 @@ def test_the_last_random_action_ends_after_the_random_phase(algorithm, monkeypat
     acts_by_zeros(model)
     model.learn(10)  # 5 steps of one action and 5 of another, 3 of them after the random phase
     assert [length for length, _ in runs(model.replay_buffer.actions[:10, 0])] == [5, 5]
+
+
+def test_an_action_is_kept_while_it_is_allowed(monkeypatch):
+    """Action 2 is forbidden in every third step; a random one that is kept for all of an episode ends there only."""
+    monkeypatch.setattr(discrete_algorithm, "draw_duration", lambda longest, exponent: 10)
+
+    class Masked(Toy):
+        def __init__(self):
+            super().__init__(spaces.Dict({"x": spaces.Box(-1, 1, (3,)), "mask": spaces.MultiBinary(3)}), spaces.Discrete(3))
+
+        def observe(self, observation):
+            return {**observation, "mask": np.array([0, 1, self.time % 3 != 2], dtype=np.int8)}
+
+        def reset(self, **kwargs):
+            observation, info = super().reset(**kwargs)
+            return self.observe(observation), info
+
+        def step(self, action):
+            assert action > 0 and (action != 2 or self.time % 3 != 2)
+            observation, *rest = super().step(action)
+            return self.observe(observation), *rest
+
+    small = {**SMALL, "policy_kwargs": {"net_arch": [8], "action_mask_key": "mask"}, "learning_starts": 1000}
+    model = DiscreteSAC("MultiInputPolicy", Masked(), **small).learn(200)
+    for episode in model.replay_buffer.actions[:200, 0, 0].reshape(20, 10):
+        assert episode[2] == episode[5] == episode[8] == 1
+        ones = np.flatnonzero(episode == 1)
+        assert set(episode[ones[0] :]) == {1}  # which is allowed in every step
+        assert set(episode[: ones[0]]) <= {2} and ones[0] <= 2

@@ -194,18 +194,37 @@ def test_models_saved_before(name, algorithm, action_space, actions, ent_coef):
     assert model._n_updates == 50
 
 
-def test_a_parameter_that_the_file_does_not_know(tmp_path):
-    """It is what it was before it existed, unless the caller says something else."""
-    model = toys.make_model(S2AC, BOX, scores_from="mean")
-    model.save(tmp_path / "new")
-    with zipfile.ZipFile(tmp_path / "new.zip") as new, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+def with_data(source, target, change):
+    """A copy of a saved model with other values of its attributes."""
+    with zipfile.ZipFile(source) as new, zipfile.ZipFile(target, "w") as old:
         for name in new.namelist():
             content = new.read(name)
             if name == "data":
                 data = json.loads(content)
-                del data["scores_from"]
+                change(data)
                 content = json.dumps(data).encode()
             old.writestr(name, content)
+
+
+def test_defaults_of_an_earlier_version(tmp_path):
+    """Where a parameter means nothing, a file may have what was its default; a caller may not give it."""
+    toys.make_model(SoftQLearning, spaces.Discrete(3)).save(tmp_path / "new")
+    before = {"n_kernel_particles": 16, "kernel_bandwidth": "median"}
+    with_data(tmp_path / "new.zip", tmp_path / "old.zip", lambda data: data.update(before))
+    temperatures: list[dict[str, Any]] = [{}, {"ent_coef": 0.3}]
+    for kwargs in temperatures:
+        model = SoftQLearning.load(tmp_path / "old", env=Toy(None, spaces.Discrete(3)), **kwargs)
+        assert (model.n_kernel_particles, model.kernel_bandwidth) == (32, "score")
+        model.learn(10, reset_num_timesteps=False)
+        with pytest.raises(ValueError, match=r"`kernel_bandwidth` must be 'score' for Discrete\(3\), not 'median'"):
+            SoftQLearning.load(tmp_path / "old", **kwargs, kernel_bandwidth="median")
+
+
+def test_a_parameter_that_the_file_does_not_know(tmp_path):
+    """It is what it was before it existed, unless the caller says something else."""
+    model = toys.make_model(S2AC, BOX, scores_from="mean")
+    model.save(tmp_path / "new")
+    with_data(tmp_path / "new.zip", tmp_path / "old.zip", lambda data: data.pop("scores_from"))
     assert S2AC.load(tmp_path / "new").scores_from == "mean"
     for kwargs, expected in (({}, "min"), ({"scores_from": "first"}, "first"), ({"ent_coef": 0.3}, "min")):
         with open(tmp_path / "old.zip", "rb") as file:
@@ -567,3 +586,18 @@ def test_another_seed_starts_other_random_streams(tmp_path):
         model.learn(30, reset_num_timesteps=False)
         values.append(th.rand(1).item())
     assert values[0] != values[1]
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_no_transition_across_a_reset_in_the_small_buffer(algorithm, tmp_path):
+    """The buffer without next observations has the first one of the next episode in the place of the last one's next."""
+    small = {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}, "buffer_size": 100}
+    model = algorithm("MlpPolicy", Clockwork(action_space=spaces.Discrete(3)), learning_starts=50, seed=0, **small)
+    model.learn(13)
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer")
+    loaded = algorithm.load(tmp_path / "model", env=Clockwork(action_space=spaces.Discrete(3)))
+    loaded.load_replay_buffer(tmp_path / "buffer")
+    assert not loaded.replay_buffer.dones[12]
+    loaded.learn(4, reset_num_timesteps=False)  # which resets the environment
+    assert loaded.replay_buffer.dones[12] == 1 and not loaded.replay_buffer.dones[13]

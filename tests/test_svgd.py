@@ -41,7 +41,7 @@ def bandwidth_of(particles, sources, gradients, alpha, rule):
     """What stein_direction takes by a rule; tests/test_kernels.py has the rules."""
     distances, paired = squared_distances(particles, sources), particles is sources
     if rule == "score":
-        return score_bandwidth(distances, gradients, alpha, paired)
+        return score_bandwidth(distances, gradients, alpha, paired).detach()
     return bandwidth(distances, rule, paired)
 
 

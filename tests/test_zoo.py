@@ -351,6 +351,12 @@ def test_kernel_bandwidth_of_the_sampler(study, algo, low, high):
     assert rules == set(values) - set(numbers) and low <= min(numbers) < (low * high) ** 0.5 < max(numbers) <= high
 
 
+def test_no_n_step_returns_in_the_small_buffer(study):
+    for value in ("True", "False"):  # texts, as the zoo's command makes of an entry's values
+        study.set_user_attr("optimize_memory_usage", value)
+        assert ("n_steps" in sample(study, "discretesac", gym.make("CartPole-v1"))[1]) == (value == "False")
+
+
 @pytest.mark.parametrize("n_timesteps", [20, 3000, 10**6])
 def test_a_trial_learns_for_most_of_its_steps(study, n_timesteps):
     study.set_user_attr("n_timesteps", n_timesteps)  # as the zoo's command does

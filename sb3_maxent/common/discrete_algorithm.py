@@ -14,16 +14,18 @@ from sb3_maxent.common.checks import check_choice, check_number
 from sb3_maxent.common.discrete import CategoricalHeads
 from sb3_maxent.common.gradient_step import GradientStep
 from sb3_maxent.common.max_ent_algorithm import MaxEntAlgorithm
-from sb3_maxent.common.repeated_actions import RepeatedActions, draw_duration
+from sb3_maxent.common.repeated_actions import LONGEST, RepeatedActions, draw_duration
 
 
 class DiscreteAlgorithm(MaxEntAlgorithm):
     """
     The part of an algorithm that is for ``Discrete``, ``MultiDiscrete`` and ``MultiBinary`` actions.
 
-    While it trains, each action is uniformly random, among those that are allowed, with the exploration rate as probability.
-    The parameters have DQN's names. A random action can be kept for some steps, see
-    :mod:`~sb3_maxent.common.repeated_actions`: until these are over, the episode ends, or it is no longer allowed.
+    While it trains, each step begins a uniformly random action, among those that are allowed, with the exploration rate as
+    probability. The parameters have DQN's names. A random action can be kept for some steps (temporally extended
+    epsilon-greedy, https://arxiv.org/abs/2006.01782): until these are over, the episode ends, or it is no longer allowed. So
+    more steps than the rate says are random: a share of ``rate * n / (1 + rate * (n - 1))`` for a mean number of n steps. The
+    actions before ``learning_starts`` are kept, too.
     """
 
     bound_values: bool
@@ -59,7 +61,7 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
-        check_number("exploration_max_duration", self.exploration_max_duration, 1, integer=True)
+        check_number("exploration_max_duration", self.exploration_max_duration, 1, LONGEST, integer=True)
         check_number("exploration_duration_exponent", self.exploration_duration_exponent, 0)
 
     def _setup_model(self) -> None:

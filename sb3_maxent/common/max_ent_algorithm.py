@@ -3,7 +3,7 @@
 import io
 import pathlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -40,10 +40,12 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
     :class:`~sb3_maxent.common.gradient_step.GradientStepHooks` and in ``_default_target_entropy``. With SAC's formulas in
     these hooks the loop is ``stable_baselines3.SAC``, bit for bit (tests/test_sac_parity.py).
 
-    Two things go beyond SB3's SAC:
+    Three things go beyond SB3's SAC:
 
     - ``target_update_interval`` counts gradient steps over the whole training, as its documentation says. (SAC
       counts from zero in each call of ``train()``, so that with ``gradient_steps=1`` it updates every time.)
+    - The progress remaining is never below 0. (The last rollout may go on beyond the end of the training. SAC's linear
+      schedules then fall below their last value.)
     - A model with a ``seed`` saves the state of its random generators and goes on with them when it is loaded and
       trained with ``reset_num_timesteps=False``. The environment's state is not saved: SB3 resets it on loading.
 
@@ -123,6 +125,12 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         :return: how many actions of a transition its networks judge at once; the products of matrices have as many rows
         """
         return 1
+
+    def _check_given(self, given: Mapping[str, Any]) -> None:
+        """
+        :param given: arguments of the constructor, or of ``load()``, by name
+        :raises ValueError: for one that means nothing for the action space
+        """
 
     # ------------------------------------------------------------------ the temperature, by SAC's names
 
@@ -381,6 +389,8 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "The last trajectory in the replay buffer will be truncated")
                 buffer.truncate_last_trajectory()
+        if isinstance(buffer, ReplayBuffer) and buffer.optimize_memory_usage and buffer.size() > 0:
+            buffer.dones[buffer.pos - 1] = 1  # the next observation will be another episode's first; it has no timeouts
         if isinstance(buffer, NStepReplayBuffer) and buffer.size() > 0:
             last = buffer.pos - 1
             buffer.timeouts[last] = np.where(buffer.dones[last], buffer.timeouts[last], 1)
@@ -470,7 +480,9 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         """
         load = super().load
         if "ent_coef" not in kwargs:
-            return load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+            model = load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+            model._check_given(kwargs)
+            return model
         learns = Temperature.learns(kwargs["ent_coef"])
         if not learns:
             for name in ("ent_coef_bounds", "ent_coef_learning_rate"):  # those of the file are of a learned one
@@ -478,6 +490,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         path = without(path, [NUMBER], None) if learns else without(path, [NUMBER, LOGARITHM], OPTIMIZER)
         model = load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         model.temperature.tell(model.policy)
+        model._check_given(kwargs)
         return model
 
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:

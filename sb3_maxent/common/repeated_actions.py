@@ -1,18 +1,31 @@
 """Random actions that are kept for some steps: the temporally extended epsilon-greedy exploration of 2006.01782."""
 
+import functools
+
 import numpy as np
+
+# Of 2006.01782
+LONGEST = 10_000
 
 
 def draw_duration(longest: int, exponent: float) -> int:
     """
-    :param longest: largest number of steps
+    :param longest: largest number of steps, at most ``LONGEST``
     :param exponent: mu >= 0 of the zeta distribution
     :return: n in 1, ..., longest with a probability proportional to ``n ** -mu`` (2006.01782)
     """
     if longest == 1:
         return 1
+    return int(np.searchsorted(_cumulated(longest, exponent), np.random.rand(), side="right")) + 1
+
+
+@functools.lru_cache(maxsize=8)
+def _cumulated(longest: int, exponent: float) -> np.ndarray:
+    """Probabilities of at most 1, ..., longest steps."""
     weights = np.arange(1.0, longest + 1) ** -exponent
-    return int(np.random.choice(longest, p=weights / weights.sum())) + 1
+    cumulated = np.cumsum(weights / weights.sum())
+    cumulated[-1] = 1  # where rounding leaves less, a number drawn above it would find no place
+    return cumulated
 
 
 class RepeatedActions:

@@ -89,8 +89,8 @@ class DiscreteSAC(DiscreteAlgorithm):
     :param bound_values: whether V(s') in the critics' targets is at most what the highest reward in the batches so far, and
         the largest entropy, give for ever: (r + alpha log|A|) / (1 - gamma). So Q can't run away.
     :param exploration_fraction: fraction of the training over which the exploration rate is reduced
-    :param exploration_initial_eps: initial probability of a uniformly random action, 0 for none
-    :param exploration_final_eps: final probability of a uniformly random action
+    :param exploration_initial_eps: initial probability that a uniformly random action begins, 0 for none
+    :param exploration_final_eps: final probability that a uniformly random action begins
     :param exploration_max_duration: largest number of steps that a random action is kept, 1 for one step; n steps
         with a probability proportional to ``n ** -exploration_duration_exponent`` (https://arxiv.org/abs/2006.01782)
     :param exploration_duration_exponent: that exponent, in [0, inf); 2 in the paper, less for longer ones

@@ -35,11 +35,17 @@ _ENTRY_POINTS = {
 for _id, (_class, _arguments) in _ENTRY_POINTS.items():
     if _id not in gym.registry:
         gym.register(_id, entry_point=f"{__name__}:{_class}", **_arguments)  # type: ignore[arg-type]
-# MinAtar's own ids, by an entry point that Gymnasium 1.0 no longer looks at; made with the package minatar only
+# MinAtar's own ids, which Gymnasium 1.0 no longer finds in the package. It has no limit of time, without which an agent that
+# never misses Breakout's ball plays for ever
 for _game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"):
     _id = f"MinAtar/{_game.title().replace('_', '')}-v1"
     if _id not in gym.registry:
-        gym.register(_id, entry_point="minatar.gym:BaseEnv", kwargs={"game": _game, "use_minimal_action_set": True})
+        gym.register(
+            _id,
+            entry_point="sb3_maxent.minatar:make_game",
+            max_episode_steps=10_000,
+            kwargs={"game": _game, "use_minimal_action_set": True},
+        )
 
 __all__ = [
     "PERTURBATIONS",

@@ -1,6 +1,7 @@
 """Soft Q-learning for continuous and discrete actions."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch as th
@@ -83,8 +84,8 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param behavior_policy: discrete actions: how to act while training: ``"boltzmann"``, a sample of the policy, or
         ``"greedy"``, its mode (with the exploration below: epsilon-greedy, as DQN)
     :param exploration_fraction: discrete actions: fraction of the training over which the exploration rate is reduced
-    :param exploration_initial_eps: discrete actions: initial probability of a uniformly random action, 0 for none
-    :param exploration_final_eps: discrete actions: final probability of a uniformly random action
+    :param exploration_initial_eps: discrete actions: initial probability that a uniformly random action begins, 0 for none
+    :param exploration_final_eps: discrete actions: final probability that a uniformly random action begins
     :param exploration_max_duration: discrete actions: largest number of steps that a random action is kept, 1 for one step; n
         steps with a probability proportional to ``n ** -exploration_duration_exponent`` (https://arxiv.org/abs/2006.01782)
     :param exploration_duration_exponent: discrete actions: that exponent, in [0, inf); 2 in the paper, less for longer ones
@@ -205,6 +206,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         self.exploration_duration_exponent = exploration_duration_exponent
 
         if _init_setup_model:
+            self._check_given(vars(self))
             self._setup_model()
 
     # ------------------------------------------------------------------ setting up
@@ -216,12 +218,21 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        is_box = isinstance(self.action_space, spaces.Box)
-        defaults = inspect.signature(SoftQLearning.__init__).parameters
-        for name in ONLY_DISCRETE if is_box else ONLY_BOX:
-            default = defaults[name].default
-            if getattr(self, name) != default:
-                raise ValueError(f"`{name}` must be {default!r} for {self.action_space}, not {getattr(self, name)!r}")
+        for name, default in self._meaningless().items():
+            setattr(self, name, default)  # a saved model may have the default of an earlier version
+
+    def _meaningless(self) -> dict[str, Any]:
+        """
+        :return: parameters that mean nothing for this kind of action, with their defaults
+        """
+        parameters = inspect.signature(SoftQLearning.__init__).parameters
+        names = ONLY_DISCRETE if isinstance(self.action_space, spaces.Box) else ONLY_BOX
+        return {name: parameters[name].default for name in names}
+
+    def _check_given(self, given: Mapping[str, Any]) -> None:
+        for name, default in self._meaningless().items():
+            if name in given and given[name] != default:
+                raise ValueError(f"`{name}` must be {default!r} for {self.action_space}, not {given[name]!r}")
 
     def _setup_temperature(self) -> None:
         super()._setup_temperature()

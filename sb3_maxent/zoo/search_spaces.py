@@ -52,9 +52,10 @@ def _sample_params(trial: "optuna.Trial", additional_args: dict[str, Any], param
         # At most a tenth of the training: a trial that only collects says nothing
         most = min(max(trial.study.user_attrs.get(N_TIMESTEPS, 100_000) // 10, 1), 10_000)
         params["learning_starts"] = trial.suggest_int("learning_starts", min(100, most), most, log=True)
-        # SB3 refuses n-step returns for dictionary observations. The study's attributes are the only place
-        # where rl_zoo3 shows a sampler the untuned hyperparameters.
-        if trial.study.user_attrs.get("policy") != "MultiInputPolicy":
+        # SB3 refuses n-step returns for dictionary observations, and with the small form of the replay buffer. The study's
+        # attributes are the only place where rl_zoo3 shows a sampler the untuned hyperparameters.
+        untuned = trial.study.user_attrs
+        if untuned.get("policy") != "MultiInputPolicy" and untuned.get("optimize_memory_usage") != "True":
             params["n_steps"] = trial.suggest_int("n_steps", 1, 5)
 
     arguments = convert_params(params)
