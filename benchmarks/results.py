@@ -421,16 +421,36 @@ def discretesac_hover() -> Table:
 
 
 @table
+def random_actions() -> Table:
+    lines = (
+        [
+            row.max_duration,
+            f"{row.exponent:g}" if row.max_duration > 1 else "",
+            f"{row.reached} of {row.episodes}",
+            row.highest_position,
+        ]
+        for row in read("random_actions").itertuples()
+    )
+    return [
+        "kept for at most",
+        "exponent",
+        "episodes that reach the goal",
+        "median of the highest position (goal: 0.5)",
+    ], lines
+
+
+@table
 def choosing_discrete() -> Table:
     rows = read_file(DATA / "discrete.csv")
     measured = set(zip(rows.env, rows.algo, strict=True))
+    before = {env for env, _ in discrete_tasks()}
     lines = []
-    for env, steps in discrete_tasks():
+    for env, steps in [*discrete_tasks(), ("MountainCar-v0", "120k")]:
         cells = []
         for algo, earlier in (("discretesac-compiled", "discretesac"), ("sql-compiled", ""), ("dqn", "discretesac")):
             if (env, algo) in measured:
                 returns = final_returns("discrete", env, algo)
-            elif earlier:
+            elif earlier and env in before:
                 returns = final_returns(earlier, env, algo.removesuffix("-compiled"))
             else:
                 cells.append("not measured")
