@@ -984,9 +984,9 @@ def bandit_widths() -> Table:
     for (bandwidth, steps, width), _ in rows.groupby(["bandwidth", "gradient_steps", "width"]):
         found = [read("bandit_widths", bandwidth=bandwidth, gradient_steps=steps, width=width, task=task) for task in MODES]
         factor = max(of.worst_factor.max() for of in found)
-        cells = (f"{mean_and_range(of.kl, 3)}, {len(of)} seeds" for of in found)
+        cells = (f"{mean_and_range(of.kl, 3)}, {len(of)} seed{'s' * (len(of) > 1)}" for of in found)
         name = "the default" if bandwidth == "default" else bandwidth
-        lines.append([name, steps, width, *cells, f"{factor:.2f}" if factor < 100 else f"{factor:.0f}"])
+        lines.append([name, steps, width, *cells, f"{factor:.2f}" if factor < 100 else "a mode is lost"])
     return [
         "bandwidth",
         "gradient steps a step",
