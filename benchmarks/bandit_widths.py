@@ -4,10 +4,8 @@ SoftQLearning on MixtureBandit-v0 with modes of other widths, by the class's def
 The complete algorithm, with the zoo file's learning rate, batches and networks; ``--gradient-steps`` is how many of them
 follow each step of the 8 environments. Finished runs are skipped::
 
-    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --csv benchmarks/data/bandit_widths.csv
-    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 4 \\
-        --csv benchmarks/data/bandit_widths.csv
-    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --bandwidths median --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 --bandwidths median --csv benchmarks/data/bandit_widths.csv
 """
 
 import argparse

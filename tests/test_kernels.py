@@ -138,26 +138,26 @@ def test_bandwidth_leaves_out_the_diagonal_only(n):
 
 def test_score_bandwidth_by_hand():
     distances = squared_distances(line(0.0, 1.0, 3.0), line(0.0, 1.0, 3.0))  # 1, 9, 4 and zeros
-    gradients = line(2.0, -4.0, 3.0)  # mean length 3: h = 1 / (2 * 9)
-    nearest = 0.05 * (1 + 1 + 4) / 3  # of each, without itself
-    assert score_bandwidth(distances, gradients).item() == pytest.approx(1 / 18)
-    assert score_bandwidth(distances, gradients, 2.0).item() == pytest.approx(4 / 18)  # scores half as long
+    gradients = line(2.0, -4.0, 3.0)  # mean length 3: v = 1 / 9
+    nearest = 0.25 * (1 + 1 + 4) / 3  # of each, without itself
+    assert score_bandwidth(distances, gradients).item() == pytest.approx(1 / 9 / math.log(4))
+    assert score_bandwidth(distances, gradients, 2.0).item() == pytest.approx(4 / 9 / math.log(4))  # scores half as long
     assert score_bandwidth(distances, gradients, paired=True).item() == pytest.approx(nearest)
     assert score_bandwidth(distances, 0.1 * gradients, paired=True).item() == pytest.approx(4 / (2 * math.log(4)))  # median
-    plane = th.tensor([[[3.0, 4.0], [0.0, 1.0]]])  # lengths 5 and 1: h = 2 / (2 * 9)
-    assert score_bandwidth(th.full((1, 1, 2), 1.0), plane).item() == pytest.approx(1 / 9)
+    plane = th.tensor([[[3.0, 4.0], [0.0, 1.0]]])  # lengths 5 and 1: v = 2 / 9
+    assert score_bandwidth(th.full((1, 1, 2), 1.0), plane).item() == pytest.approx(2 * 2 / 9 / math.log(3))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 6])
 @pytest.mark.parametrize("width", [0.05, 1.0])
 @pytest.mark.parametrize("n_modes", [2, 4])
 def test_score_bandwidth_sees_one_mode(n_modes, width, dim):
-    """Half the variance of a mode, to what the mean length of a Gaussian vector differs from sqrt(d)."""
+    """d v / log(M + 1) of one mode, to what the mean length of a Gaussian vector differs from sqrt(d)."""
     centers = 20 * th.arange(n_modes, dtype=th.float64).view(-1, 1, 1).expand(-1, 1, dim)
     x = (centers + width * draw(n_modes, 400, dim)).reshape(1, -1, dim)
     scores = (centers - x.reshape(n_modes, 400, dim)).reshape(1, -1, dim) / width**2
     h = score_bandwidth(squared_distances(x, x), scores, paired=True).item()
-    assert 1 <= h / (0.5 * width**2) < 1.75  # 1.57 in one dimension
+    assert 1 <= h * math.log(400 * n_modes + 1) / (dim * width**2) < 1.75  # 1.57 in one dimension
     assert bandwidth(squared_distances(x, x), "mean", paired=True).item() > 10 * h
 
 

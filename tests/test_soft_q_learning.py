@@ -206,7 +206,8 @@ def test_stein_gradient(kernel_bandwidth, alpha, activation_fn, monkeypatch):
         rules = {"median": np.sort(table.ravel())[(table.size - 1) // 2], "mean": table.mean()}
         rules = {rule: value / (2 * np.log(5)) for rule, value in rules.items()}
         lengths = np.linalg.norm(scores, axis=1)  # of alpha times the scores
-        rules["score"] = min(max(2 * (alpha / lengths.mean()) ** 2 / 2, 0.05 * table.min(axis=1).mean()), rules["median"])
+        v = 2 * (alpha / lengths.mean()) ** 2
+        rules["score"] = min(max(2 * v / np.log(5), 0.25 * table.min(axis=1).mean()), rules["median"])
         h = rules.get(kernel_bandwidth, kernel_bandwidth)
         for i in range(3):
             for j in range(4):

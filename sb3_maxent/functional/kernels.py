@@ -13,8 +13,8 @@ MIN_BANDWIDTH = 1e-8
 MIN_ROUNDINGS = 100
 BandwidthRule = Literal["median", "mean"]
 SteinBandwidthRule = Literal[BandwidthRule, "score"]
-# "score": at least this share of the squared distance to the nearest source, which so weighs e^-10
-NEAREST_SHARE = 0.05
+# "score": at least this share of the squared distance to the nearest source, which so weighs e^-2
+NEAREST_SHARE = 0.25
 
 
 def squared_distances(x: th.Tensor, y: th.Tensor) -> th.Tensor:
@@ -69,13 +69,13 @@ def score_bandwidth(
     distances: th.Tensor, gradients: th.Tensor, ent_coef: th.Tensor | float = 1.0, paired: bool = False
 ) -> th.Tensor:
     """
-    Squared bandwidth h for each state from the lengths of the scores, ``h = d / (2 mean(|s|)^2)``. A Gaussian of variance v
-    in d dimensions has scores of a mean length near sqrt(d / v), so that h is about v / 2 (in one dimension 0.79 v, in two
-    0.64 v): half the scale of one mode, however many there are and however far apart, where rules of distances see the space
-    between them. (The rule is of this project; what it gives is in docs/results/soft_q_learning.md.)
+    Squared bandwidth h for each state from the lengths of the scores, ``h = d v / log(M + 1)`` with ``v = d / mean(|s|)^2``.
+    A Gaussian of variance v in d dimensions has scores of a mean length near sqrt(d / v) (in one dimension 0.80 of it, in two
+    0.89), and squared distances near 2 d v. So h is what the rules of distances would give if one mode were all, however many
+    there are and however far apart. (The rule is of this project; what it gives is in docs/results/soft_q_learning.md.)
 
-    It is at most the ``"median"`` rule's, for scores near 0. It is at least 1/20 of the mean squared distance to the nearest
-    source, which is then felt by e^-10: with modes that are much narrower than the samples are apart this is the rule.
+    It is at most the ``"median"`` rule's, for scores near 0. It is at least 1/4 of the mean squared distance to the nearest
+    source, which is then felt by e^-2: with modes that are much narrower than the samples are apart this is the rule.
 
     :param distances: (B, N, M) squared distances
     :param gradients: (B, M, d) alpha times the scores at the sources; alpha = 0 leaves the least bandwidth
@@ -91,7 +91,9 @@ def score_bandwidth(
         nearest = distances.masked_fill(diagonal, math.inf).min(dim=2).values
     else:
         nearest = distances.min(dim=2).values
-    h = (0.5 * gradients.shape[2] * (ent_coef / length) ** 2).maximum(NEAREST_SHARE * nearest.mean(dim=1).view(-1, 1, 1))
+    n_dims, n_sources = gradients.shape[2], distances.shape[2]
+    h = n_dims / math.log(n_sources + 1) * (n_dims * (ent_coef / length) ** 2)
+    h = h.maximum(NEAREST_SHARE * nearest.mean(dim=1).view(-1, 1, 1))
     return th.minimum(h.maximum(_smallest(distances.mean(dim=(1, 2), keepdim=True))), widest)
 
 

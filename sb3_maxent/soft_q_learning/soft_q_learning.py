@@ -73,7 +73,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param n_kernel_particles: ``Box``: samples of the network for each state in the Stein gradient, in [2, inf)
     :param kernel_update_ratio: ``Box``: share of them that is updated, in (0, 1); the gradients of Q are taken at the others
     :param kernel_bandwidth: ``Box``: squared bandwidth h of the kernel ``exp(-|u - u'|^2 / (2 h))`` between actions before
-        tanh, state by state: ``"score"``, half the scale of one mode, from the lengths of the gradients
+        tanh, state by state: ``"score"``, by the scale of one mode, from the lengths of the gradients
         (:func:`~sb3_maxent.functional.score_bandwidth`); ``"median"`` or ``"mean"`` of the squared distances /
         (2 log(M + 1)), which is wider than a mode where there are several; or a number > 0
     :param munchausen_coef: discrete actions: weight of the clipped alpha log pi(a|s) that is added to the reward, in [0, 1);
