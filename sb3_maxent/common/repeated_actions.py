@@ -37,7 +37,7 @@ class RepeatedActions:
 
     def __init__(self, n_envs: int):
         self.n_steps_left = np.zeros(n_envs, dtype=int)
-        self._actions: list[np.ndarray | None] = [None] * n_envs
+        self._actions: dict[int, np.ndarray] = {}
 
     def begin(self, index: int, action: np.ndarray, n_steps: int) -> None:
         """
@@ -52,7 +52,7 @@ class RepeatedActions:
         """
         :return: by environment the actions that this step is to repeat
         """
-        return {int(i): self._actions[i] for i in np.flatnonzero(self.n_steps_left)}  # type: ignore[misc]
+        return {index: self._actions[index] for index in np.flatnonzero(self.n_steps_left).tolist()}
 
     def repeat(self, index: int) -> None:
         """
