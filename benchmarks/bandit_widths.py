@@ -1,11 +1,14 @@
-"""
+r"""
 SoftQLearning on MixtureBandit-v0 with modes of other widths, by the class's default bandwidth of the kernel and by others.
 
 The complete algorithm, with the zoo file's learning rate, batches and networks; ``--gradient-steps`` is how many of them
-follow each step of the 8 environments. Finished runs are skipped::
+follow each step of the 8 environments. ``--ent-coef lin_10_1`` has a temperature that falls to the bandit's, 1, so that the
+sampler keeps all modes until the critic knows them. Finished runs are skipped::
 
     python benchmarks/bandit_widths.py --seeds 0 1 2 --csv benchmarks/data/bandit_widths.csv
     python benchmarks/bandit_widths.py --seeds 0 --bandwidths median --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 8 --ent-coef lin_10_1 --compile \
+        --csv benchmarks/data/bandit_widths.csv
 """
 
 import argparse
@@ -23,17 +26,21 @@ from tables import keys_in, write
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv
 
-KEY = ["task", "width", "bandwidth", "gradient_steps", "seed"]
+KEY = ["task", "width", "bandwidth", "gradient_steps", "ent_coef", "seed"]
 COLUMNS = [*KEY, "kl", "worst_factor", "shares", "seconds"]
 
 
-def train(task: str, width: float, bandwidth: Any, gradient_steps: int, seed: int) -> dict[str, Any]:
+def train(
+    task: str, width: float, bandwidth: Any, gradient_steps: int, ent_coef: Any, seed: int, compile: bool
+) -> dict[str, Any]:
     """
     :param task: of BANDITS
     :param width: of each mode
     :param bandwidth: of the kernel, ``"default"`` for the class's
     :param gradient_steps: after each step of the environments
+    :param ent_coef: the temperature, a number or a schedule that ends at the bandit's
     :param seed: of the run
+    :param compile: whether the gradient step is compiled
     :return: measures of the policy at the end
     """
     env_kwargs = {**BANDITS[task], "widths": width}
@@ -44,7 +51,8 @@ def train(task: str, width: float, bandwidth: Any, gradient_steps: int, seed: in
         batch_size=64,
         learning_starts=500,
         gradient_steps=gradient_steps,
-        ent_coef=1.0,
+        ent_coef=ent_coef,
+        compile=compile,
         policy_kwargs={"net_arch": [128, 128]},
         seed=seed,
         **({} if bandwidth == "default" else {"kernel_bandwidth": bandwidth}),
@@ -52,8 +60,8 @@ def train(task: str, width: float, bandwidth: Any, gradient_steps: int, seed: in
     return measure_bandit(model.learn(20_000), env_kwargs)
 
 
-def bandwidth_of(text: str) -> Any:
-    """A number where it is one, else the name of a rule."""
+def number_or_name(text: str) -> Any:
+    """A number where it is one, else the name of a rule or a schedule."""
     try:
         return float(text)
     except ValueError:
@@ -65,18 +73,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101])
     parser.add_argument("--widths", nargs="+", type=float, default=[0.1, 0.15, 0.25])
-    parser.add_argument("--bandwidths", nargs="+", type=bandwidth_of, default=["default"])
+    parser.add_argument("--bandwidths", nargs="+", type=number_or_name, default=["default"])
     parser.add_argument("--gradient-steps", type=int, default=1)
+    parser.add_argument("--ent-coef", type=number_or_name, default=1.0)
+    parser.add_argument("--compile", action="store_true", help="the gradient step, for many of them")
     parser.add_argument("--csv", type=Path, required=True)
     args = parser.parse_args()
     th.set_num_threads(1)
     for seed, width, task, bandwidth in itertools.product(args.seeds, args.widths, BANDITS, args.bandwidths):
-        values = (task, width, bandwidth, args.gradient_steps, seed)
+        values = (task, width, bandwidth, args.gradient_steps, args.ent_coef, seed)
         run = dict(zip(KEY, map(str, values), strict=True))
         if run in keys_in(args.csv, KEY):
             continue
         start = time.time()
-        row = {**run, **train(*values), "seconds": round(time.time() - start)}
+        row = {**run, **train(*values, args.compile), "seconds": round(time.time() - start)}
         print(" ".join(f"{name}={row[name]}" for name in COLUMNS), flush=True)
         write(args.csv, COLUMNS, [row], append=True)
 

@@ -979,17 +979,20 @@ def sampler() -> Table:
 
 @table
 def bandit_widths() -> Table:
-    rows = read("bandit_widths")
+    key = ["bandwidth", "gradient_steps", "ent_coef", "width"]
     lines = []
-    for (bandwidth, steps, width), _ in rows.groupby(["bandwidth", "gradient_steps", "width"]):
-        found = [read("bandit_widths", bandwidth=bandwidth, gradient_steps=steps, width=width, task=task) for task in MODES]
+    for values, rows in read("bandit_widths").groupby(key):
+        bandwidth, steps, temperature, width = values
+        found = [rows[rows.task == task] for task in MODES]
         factor = max(of.worst_factor.max() for of in found)
         cells = (f"{mean_and_range(of.kl, 3)}, {len(of)} seed{'s' * (len(of) > 1)}" for of in found)
         name = "the default" if bandwidth == "default" else bandwidth
-        lines.append([name, steps, width, *cells, f"{factor:.2f}" if factor < 100 else "a mode is lost"])
+        falls = {"1.0": "1", "lin_10_1": "10 to 1"}[str(temperature)]
+        lines.append([name, steps, falls, width, *cells, f"{factor:.2f}" if factor < 100 else "a mode is lost"])
     return [
         "bandwidth",
         "gradient steps a step",
+        "temperature",
         "width",
         *(f"{modes}: KL" for modes in MODES.values()),
         "worst factor",

@@ -49,7 +49,7 @@ EVERYWHERE: list[tuple[str, Any]] = [
     ("ent_coef", "lin_"),
     ("ent_coef", "lin_x"),
     ("ent_coef", "lin_1_x"),
-    ("ent_coef", "lin_1_0.5_0.2"),
+    ("ent_coef", "lin_1_0.5_0.2_1"),
     ("ent_coef", "linear_1"),
     ("ent_coef", "fixed"),
     ("ent_coef", "fixed_0.3"),

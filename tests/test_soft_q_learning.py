@@ -491,6 +491,7 @@ def test_behavior_policy(action_space, behavior_policy):
     [
         ("lin_1", lambda progress: progress),
         ("lin_1_0.1", lambda progress: 0.1 + 0.9 * progress),
+        ("lin_1_0.1_0.5", lambda progress: 0.1 + 0.9 * max(2 * progress - 1, 0)),
         (lambda progress: 0.5 * progress**2, lambda progress: 0.5 * progress**2),
         (0.7, lambda progress: 0.7),
         ("0.7", lambda progress: 0.7),

@@ -41,6 +41,7 @@ def test_largest_entropy(space, expected):
     [
         (DISCRETE, "lin_0.9_0.1", lambda progress: (0.1 + 0.8 * progress) * np.log(3)),
         (DISCRETE, "lin_0.5", lambda progress: 0.5 * progress * np.log(3)),
+        (DISCRETE, "lin_0.9_0.1_0.25", lambda progress: (0.1 + 0.8 * max(4 * progress - 3, 0)) * np.log(3)),
         (DISCRETE, lambda progress: 0.3 * progress, lambda progress: 0.3 * progress),
         (BOX, "lin_0.5_-1", lambda progress: 2 * (-1 + 1.5 * progress)),
         (BOX, "-1.5", lambda progress: -1.5),
@@ -101,7 +102,14 @@ def test_schedules_end_at_their_last_value():
 
 @pytest.mark.parametrize(
     ("rate", "expected"),
-    [(None, 3e-4), (0.02, 0.02), ("1e-2", 0.01), ("lin_0.02_0.01", 0.01), (lambda progress: 0.03 * (1 - progress), 0.03)],
+    [
+        (None, 3e-4),
+        (0.02, 0.02),
+        ("1e-2", 0.01),
+        ("lin_0.02_0.01", 0.01),
+        ("lin_0.02_0.01_0.5", 0.01),
+        (lambda progress: 0.03 * (1 - progress), 0.03),
+    ],
 )
 def test_learning_rate_of_the_temperature(rate, expected):
     """It is Adam's first step, at the end of the training."""
@@ -116,8 +124,10 @@ def test_learning_rate_of_the_temperature(rate, expected):
         (DISCRETE, "lin_1.2", r"`target_entropy=lin_1.2` must be a number in \[0, 1\], not 1.2"),
         (DISCRETE, "lin_0.5_-0.1", r"must be a number in \[0, 1\], not -0.1"),
         (BOX, "lin_1_-1", r"must be a number in \[-inf, 0.693147\], not 1.0"),
-        (DISCRETE, "lin_a", "`target_entropy` must be 'lin_X' or 'lin_X_Y' with numbers"),
-        (DISCRETE, "linear_0.5", "`target_entropy` must be 'lin_X' or 'lin_X_Y' with numbers"),
+        (DISCRETE, "lin_0.9_0.1_0", r"`target_entropy=lin_0.9_0.1_0` must be a number in \[1e-06, 1\], not 0.0"),
+        (BOX, "lin_0_-1_1.5", r"must be a number in \[1e-06, 1\], not 1.5"),
+        (DISCRETE, "lin_a", "`target_entropy` must be 'lin_X', 'lin_X_Y' or 'lin_X_Y_F' with numbers"),
+        (DISCRETE, "linear_0.5", "`target_entropy` must be 'lin_X', 'lin_X_Y' or 'lin_X_Y_F' with numbers"),
         (DISCRETE, "adaptive_0", r"in \(0, 1\], not 'adaptive_0'"),
         (DISCRETE, "adaptive_0.5_0.8", r"must be a number in \[0, 0.5\], not 0.8"),
         (DISCRETE, "adaptive_a", r"in \(0, 1\], not 'adaptive_a'"),

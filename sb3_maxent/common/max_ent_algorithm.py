@@ -53,15 +53,15 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
     :param env: The environment to learn from (if registered in Gym, can be str)
     :param learning_rate: learning rate of all optimizers (networks and temperature);
         it can be a function of the current progress remaining (from 1 to 0)
-    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or
-        ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
-        ``"auto_0.1"`` to start from 0.1
+    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or ``"lin_X"`` for
+        one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y, ``"lin_X_Y_F"`` in the first share F of the training;
+        ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy when learning the temperature, ``"auto"`` or as in
         :class:`~sb3_maxent.common.target_entropy.TargetEntropy`
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
     :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
-        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
+        remaining (from 1 to 0), ``"lin_X"``, ``"lin_X_Y"`` or ``"lin_X_Y_F"``; ``None`` for ``learning_rate``
     :param compile: whether a gradient step is compiled by ``torch.compile``: several times as fast after some seconds of
         compiling, for the same results up to rounding; see docs/guide/speed.md
     :param matmul: which library multiplies matrices on a CPU: ``"torch"``, the default one; ``"onednn"``, at bfloat16's

@@ -11,11 +11,11 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_maxent.common.checks import check_number
-from sb3_maxent.common.schedules import ends_of_linear
+from sb3_maxent.common.schedules import linear_schedule
 
 EXPECTED = (
-    "`target_entropy` must be 'auto', a number of nats, 'lin_X', 'lin_X_Y', 'adaptive', 'adaptive_X', 'adaptive_X_Y' "
-    "or a function of the progress remaining"
+    "`target_entropy` must be 'auto', a number of nats, 'lin_X', 'lin_X_Y', 'lin_X_Y_F', 'adaptive', 'adaptive_X', "
+    "'adaptive_X_Y' or a function of the progress remaining"
 )
 # The adaptive target: first and last ratio, factor of a step down (2112.02852); rate of the running mean and variance of the
 # policy's entropy; how near the mean has to be to the target, how large the deviation may be (both as shares of the largest
@@ -90,12 +90,12 @@ class TargetEntropy:
         if callable(setting):
             schedule = FloatSchedule(setting)
         elif isinstance(setting, str) and setting.startswith("lin"):
-            start, end = ends_of_linear("target_entropy", setting, *((-math.inf, math.log(2)) if self.is_box else (0, 1)))
+            ratio = linear_schedule("target_entropy", setting, *((-math.inf, math.log(2)) if self.is_box else (0, 1)))
 
-            def linear(progress_remaining: float) -> float:
-                return self.unit * (end + (start - end) * progress_remaining)
+            def in_nats(progress_remaining: float) -> float:
+                return self.unit * ratio(progress_remaining)
 
-            schedule = linear
+            schedule = in_nats
         elif isinstance(setting, str) and setting.startswith("adaptive"):
             ratios = self._adaptive_ratios(setting)
         else:

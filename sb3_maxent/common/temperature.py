@@ -12,13 +12,13 @@ from sb3_maxent.common.schedules import as_schedule
 
 # Names by which it is saved: as SAC does
 OPTIMIZER, LOGARITHM, NUMBER = "ent_coef_optimizer", "log_ent_coef", "ent_coef_tensor"
-EXPECTED = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'auto' or 'auto_X'"
+EXPECTED = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'lin_X_Y_F', 'auto' or 'auto_X'"
 
 
 class Temperature:
     """
-    The temperature alpha. It is fixed (a number), scheduled (a function of the progress remaining, ``"lin_X"`` or
-    ``"lin_X_Y"``) or learned (``"auto"`` or ``"auto_X"``): then its logarithm is a parameter with an optimizer of its own.
+    The temperature alpha. It is fixed (a number), scheduled (a function of the progress remaining, ``"lin_X"``, ``"lin_X_Y"`` or
+    ``"lin_X_Y_F"``) or learned (``"auto"`` or ``"auto_X"``): then its logarithm is a parameter with an optimizer of its own.
 
     :param ent_coef: the temperature, as the algorithms' parameter ``ent_coef``
     :param bounds: lowest and highest value of a learned temperature, ``None`` for no bounds

@@ -59,9 +59,9 @@ class DiscreteSAC(DiscreteAlgorithm):
     :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
     :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
     :param n_steps: length of the n-step returns
-    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or
-        ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it,
-        ``"auto_0.1"`` to start from 0.1
+    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or ``"lin_X"`` for
+        one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y, ``"lin_X_Y_F"`` in the first share F of the training;
+        ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy when learning the temperature: a number of nats in [0, log|A|], or a function of
         the current progress remaining (from 1 to 0) that gives one; ``"auto"``: ``target_entropy_ratio * log|A|``;
@@ -75,7 +75,7 @@ class DiscreteSAC(DiscreteAlgorithm):
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
         (as ``min_alpha`` and ``max_alpha`` of TorchRL's DiscreteSACLoss)
     :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
-        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
+        remaining (from 1 to 0), ``"lin_X"``, ``"lin_X_Y"`` or ``"lin_X_Y_F"``; ``None`` for ``learning_rate``
     :param critic_ent_coef: the temperature in the critic's target, in [0, inf); 0 leaves the entropy bonus out of Q,
         ``None`` takes the actor's temperature
     :param q_reduction: how the critics are combined: their ``"min"`` (clipped double Q-learning) or their ``"mean"``

@@ -50,16 +50,16 @@ class MixtureSAC(MaxEntAlgorithm):
     :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
     :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
     :param n_steps: length of the n-step returns
-    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or ``"lin_X"``
-        for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y; ``"auto"`` to learn it, ``"auto_0.1"`` to start
-        from 0.1
+    :param ent_coef: the temperature: a number; a function of the current progress remaining (from 1 to 0), or ``"lin_X"`` for
+        one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y, ``"lin_X_Y_F"`` in the first share F of the training;
+        ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy when learning the temperature (of actions scaled to [-1, 1], at most dim(A) log 2,
         the uniform policy's): a number of nats, or a function of the current progress remaining (from 1 to 0) that gives
         one; ``"auto"``: -dim(A); ``"lin_X_Y"``: linearly from X to Y times dim(A), so that -1 is the default
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
     :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
-        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
+        remaining (from 1 to 0), ``"lin_X"``, ``"lin_X_Y"`` or ``"lin_X_Y_F"``; ``None`` for ``learning_rate``
     :param n_components: number of Gaussians, K, in [1, 1000]
     :param mean_spread: how far the means of several Gaussians are spread over the action space at first, in [0, 0.99]: 0 is
         its centre, 0.99 nearly all of it

@@ -52,10 +52,10 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
     :param replay_buffer_kwargs: Keyword arguments to pass to the replay buffer on creation.
     :param optimize_memory_usage: Enable a memory efficient variant of the replay buffer
     :param n_steps: length of the n-step returns
-    :param ent_coef: the temperature: a number, 0 for the limit without entropy; a function of the current progress
-        remaining (from 1 to 0), or ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y;
-        ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1 (``Box``: only with a ``noise_dim`` of the policy that is
-        the action's, where the sampler's density is known)
+    :param ent_coef: the temperature: a number, 0 for the limit without entropy; a function of the current progress remaining
+        (from 1 to 0), or ``"lin_X"`` for one that falls linearly from X to 0, ``"lin_X_Y"`` from X to Y, ``"lin_X_Y_F"`` in
+        the first share F of the training; ``"auto"`` to learn it, ``"auto_0.1"`` to start from 0.1 (``Box``: only with a
+        ``noise_dim`` of the policy that is the action's, where the sampler's density is known)
     :param target_update_interval: update the target networks every so many gradient steps
     :param target_entropy: target entropy when learning the temperature: a number of nats, or a function of the current
         progress remaining (from 1 to 0) that gives one; ``"auto"``: -dim(A) for ``Box`` (of actions scaled to [-1, 1]), half
@@ -64,7 +64,7 @@ class SoftQLearning(SoftQBox, SoftQDiscrete):
         1000 gradient steps (``"adaptive"``: from 0.98 to 0.01, after https://arxiv.org/abs/2112.02852)
     :param ent_coef_bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
     :param ent_coef_learning_rate: learning rate of a learned temperature: a number, a function of the current progress
-        remaining (from 1 to 0), ``"lin_X"`` or ``"lin_X_Y"``; ``None`` for ``learning_rate``
+        remaining (from 1 to 0), ``"lin_X"``, ``"lin_X_Y"`` or ``"lin_X_Y_F"``; ``None`` for ``learning_rate``
     :param n_value_particles: ``Box``: actions for each state to compute V(s) from, in [1, inf), for a mixture in [2, inf)
     :param value_proposal: ``Box``: where they come from: ``"uniform"`` (as in the authors' code; poor for many action
         dimensions), ``"sampler"`` (the sampling network, weighted by its density, which is right if it is one-to-one and
