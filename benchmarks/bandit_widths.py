@@ -3,12 +3,15 @@ SoftQLearning on MixtureBandit-v0 with modes of other widths, by the class's def
 
 The complete algorithm, with the zoo file's learning rate, batches and networks; ``--gradient-steps`` is how many of them
 follow each step of the 8 environments. ``--ent-coef lin_10_1`` has a temperature that falls to the bandit's, 1, so that the
-sampler keeps all modes until the critic knows them. Finished runs are skipped::
+sampler keeps all modes until the critic knows them. Finished runs are skipped. ``--course`` writes, for four moments of each
+run, how far the critic is (KL divergence of exp(Q) to the optimum, by quadrature) and how far the policy::
 
     python benchmarks/bandit_widths.py --seeds 0 1 2 --csv benchmarks/data/bandit_widths.csv
     python benchmarks/bandit_widths.py --seeds 0 --bandwidths median --csv benchmarks/data/bandit_widths.csv
     python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 8 --ent-coef lin_10_1 --compile \
         --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 100 --widths 0.1 --gradient-steps 8 --compile --csv widths.csv \
+        --course benchmarks/data/bandit_course.csv
 """
 
 import argparse
@@ -17,22 +20,61 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
 from multimodal import BANDITS, measure_bandit
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 from tables import keys_in, write
 
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv
+from sb3_maxent.measures import q_function
+from sb3_maxent.reference.continuous import grid
 
 KEY = ["task", "width", "bandwidth", "gradient_steps", "ent_coef", "seed"]
 COLUMNS = [*KEY, "kl", "worst_factor", "shares", "seconds"]
+COURSE = [*KEY, "step", "kl_of_q", "shares_of_q", "kl", "shares"]
+MOMENTS = (2_000, 5_000, 10_000, 20_000)
+
+
+class Course(BaseCallback):
+    """
+    Measures the critic and the policy in the course of a training.
+
+    :param env_kwargs: of the bandit
+    """
+
+    def __init__(self, env_kwargs: dict[str, Any]):
+        super().__init__()
+        self.env_kwargs = env_kwargs
+        self.rows: list[dict[str, Any]] = []
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps in MOMENTS:
+            with th.random.fork_rng(devices=[]):
+                self.rows.append({"step": self.num_timesteps, **self._measure()})
+        return True
+
+    def _measure(self) -> dict[str, Any]:
+        env = MixtureBanditEnv(**self.env_kwargs)
+        actions, weights = grid(2, 200)
+        log_mass = np.log(weights) + q_function(self.model, np.zeros(1))(actions)
+        log_mass -= np.logaddexp.reduce(log_mass)
+        mass = np.exp(log_mass)
+        policy = measure_bandit(self.model, self.env_kwargs)
+        return {
+            "kl_of_q": round(float(mass @ (log_mass - np.log(weights) - env.log_prob(actions))), 4),
+            "shares_of_q": np.bincount(env.mode_of(actions), mass, len(env.weights)).round(4).tolist(),
+            "kl": policy["kl"],
+            "shares": policy["shares"],
+        }
 
 
 def train(
     task: str, width: float, bandwidth: Any, gradient_steps: int, ent_coef: Any, seed: int, compile: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """
     :param task: of BANDITS
     :param width: of each mode
@@ -41,7 +83,7 @@ def train(
     :param ent_coef: the temperature, a number or a schedule that ends at the bandit's
     :param seed: of the run
     :param compile: whether the gradient step is compiled
-    :return: measures of the policy at the end
+    :return: measures of the policy at the end, and those of its course
     """
     env_kwargs = {**BANDITS[task], "widths": width}
     model = SoftQLearning(
@@ -57,7 +99,8 @@ def train(
         seed=seed,
         **({} if bandwidth == "default" else {"kernel_bandwidth": bandwidth}),
     )
-    return measure_bandit(model.learn(20_000), env_kwargs)
+    course = Course(env_kwargs)
+    return measure_bandit(model.learn(MOMENTS[-1], course), env_kwargs), course.rows
 
 
 def number_or_name(text: str) -> Any:
@@ -78,6 +121,7 @@ def main() -> None:
     parser.add_argument("--ent-coef", type=number_or_name, default=1.0)
     parser.add_argument("--compile", action="store_true", help="the gradient step, for many of them")
     parser.add_argument("--csv", type=Path, required=True)
+    parser.add_argument("--course", type=Path, help="CSV for the critic and the policy on the way")
     args = parser.parse_args()
     th.set_num_threads(1)
     for seed, width, task, bandwidth in itertools.product(args.seeds, args.widths, BANDITS, args.bandwidths):
@@ -86,9 +130,12 @@ def main() -> None:
         if run in keys_in(args.csv, KEY):
             continue
         start = time.time()
-        row = {**run, **train(*values, args.compile), "seconds": round(time.time() - start)}
+        measured, course = train(*values, args.compile)
+        row = {**run, **measured, "seconds": round(time.time() - start)}
         print(" ".join(f"{name}={row[name]}" for name in COLUMNS), flush=True)
         write(args.csv, COLUMNS, [row], append=True)
+        if args.course is not None:
+            write(args.course, COURSE, [{**run, **row} for row in course], append=True)
 
 
 if __name__ == "__main__":

@@ -855,6 +855,27 @@ def soft_q_learning_temperatures() -> Table:
     return ["temperature", "SoftQLearning: shares in %", "return", "SB3 SAC: shares in %", "return"], lines
 
 
+@table
+def temperature_falling() -> Table:
+    labels = [(key, kind, "0.1") for key in (SQL, S2AC, MIXTURE) for kind in ("alpha", "falling")]
+    labels += [(MIXTURE, "one falling", "0.1"), (SAC, "alpha", "0.1")]
+    labels += [(SQL, "alpha", "0.5"), (SQL, "falling", "0.5"), (SAC, "alpha", "0.5")]
+    lines = []
+    for key, kind, alpha in labels:
+        found = measures("multimodal", "multigoal", (key[0], f"{kind} {alpha}"))
+        kept = sum(share >= 0.05 for shares in found.shares for share in shares)
+        lines.append(
+            [
+                alpha if kind == "alpha" else f"1 to {alpha} in the first half",
+                NAMES[key] + (", one component" if kind == "one falling" else ""),
+                f"{kept} of {4 * len(found)}",
+                seed_by_seed(found.shares),
+                f"{found['return'].mean():.1f}",
+            ]
+        )
+    return ["temperature", "", "goals with a share of 5% or more", "shares in %, seed by seed", "return"], lines
+
+
 def probed() -> Iterable[tuple[str, str, tuple[str, str]]]:
     """Tasks, what was looked at, and algorithms, at temperature 1."""
     for task in ENVIRONMENTS:
