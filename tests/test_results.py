@@ -73,7 +73,7 @@ def test_an_average_of_nothing_is_refused(copies):
     [
         (
             "<!-- results: speeed -->\n<!-- end -->",
-            "guide/temperature.md: there is no table 'speeed'; there are bandit_widths, choosing_bandits, ",
+            "guide/temperature.md: there is no table 'speeed'; there are bandit_course, bandit_widths, ",
         ),
         ("<!-- results: speed_learn -->\n", "guide/temperature.md: a block of results has no end"),
         ("<!-- results: speed_learn --> <!-- end -->", "guide/temperature.md: a block of results has no end, or"),

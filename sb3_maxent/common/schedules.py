@@ -42,7 +42,8 @@ def linear_schedule(name: str, text: str, minimum: float, maximum: float = float
 def as_schedule(name: str, setting: Any, minimum: float) -> Schedule:
     """
     :param name: the parameter's name, for the message
-    :param setting: a number, ``"lin_X"``, ``"lin_X_Y"``, ``"lin_X_Y_F"``, or a function of the progress remaining (from 1 to 0)
+    :param setting: a number, ``"lin_X"``, ``"lin_X_Y"``, ``"lin_X_Y_F"``, or a function of the progress remaining (from 1
+        to 0)
     :param minimum: smallest allowed value
     :return: the function of the progress remaining that it stands for
     :raises ValueError: where it is none of them

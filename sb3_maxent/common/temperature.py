@@ -17,8 +17,9 @@ EXPECTED = "`ent_coef` must be a number >= 0, a schedule, 'lin_X', 'lin_X_Y', 'l
 
 class Temperature:
     """
-    The temperature alpha. It is fixed (a number), scheduled (a function of the progress remaining, ``"lin_X"``, ``"lin_X_Y"`` or
-    ``"lin_X_Y_F"``) or learned (``"auto"`` or ``"auto_X"``): then its logarithm is a parameter with an optimizer of its own.
+    The temperature alpha. It is fixed (a number), scheduled (a function of the progress remaining, ``"lin_X"``, ``"lin_X_Y"``
+    or ``"lin_X_Y_F"``) or learned (``"auto"`` or ``"auto_X"``): then its logarithm is a parameter with an optimizer of its
+    own.
 
     :param ent_coef: the temperature, as the algorithms' parameter ``ent_coef``
     :param bounds: lowest and highest value of a learned temperature, ``None`` for no bounds
