@@ -854,7 +854,7 @@ def soft_q_learning_temperatures() -> Table:
 
 @table
 def temperature_falling() -> Table:
-    labels = [(key, kind, "0.1") for key in (SQL, MIXTURE) for kind in ("alpha", "falling")]
+    labels = [(key, kind, "0.1") for key in (SQL, S2AC, MIXTURE) for kind in ("alpha", "falling")]
     labels += [(MIXTURE, "one falling", "0.1"), (SAC, "alpha", "0.1")]
     labels += [(SQL, "alpha", "0.5"), (SQL, "falling", "0.5"), (SAC, "alpha", "0.5")]
     lines = []
