@@ -2,16 +2,14 @@ r"""
 SoftQLearning on MixtureBandit-v0 with modes of other widths, by the class's default bandwidth of the kernel and by others.
 
 The complete algorithm, with the zoo file's learning rate, batches and networks; ``--gradient-steps`` is how many of them
-follow each step of the 8 environments. ``--ent-coef lin_10_1`` has a temperature that falls to the bandit's, 1, so that the
-sampler keeps all modes until the critic knows them. Finished runs are skipped. ``--course`` writes, for four moments of each
-run, how far the critic is (KL divergence of exp(Q) to the optimum, by quadrature) and how far the policy::
+follow each step of the 8 environments. ``--ent-coef lin_10_1_0.5`` has a temperature that falls to the bandit's, 1, so
+that the sampler keeps all modes until the critic knows them. Finished runs are skipped. ``--course`` writes, for four moments
+of each run, how far the critic is (KL divergence of exp(Q) to the optimum, by quadrature) and how far the policy::
 
-    python benchmarks/bandit_widths.py --seeds 0 1 2 --csv benchmarks/data/bandit_widths.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --csv benchmarks/data/bandit_widths.csv
     python benchmarks/bandit_widths.py --seeds 0 --bandwidths median --csv benchmarks/data/bandit_widths.csv
-    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 8 --ent-coef lin_10_1 --compile \
-        --csv benchmarks/data/bandit_widths.csv
-    python benchmarks/bandit_widths.py --seeds 100 --widths 0.1 --gradient-steps 8 --compile --csv widths.csv \
-        --course benchmarks/data/bandit_course.csv
+    python benchmarks/bandit_widths.py --seeds 0 1 2 3 4 --widths 0.1 --gradient-steps 8 --ent-coef lin_10_1_0.5 --compile \
+        --csv benchmarks/data/bandit_widths.csv --course benchmarks/data/bandit_course.csv
 """
 
 import argparse
@@ -31,7 +29,7 @@ from tables import keys_in, write
 from sb3_maxent import SoftQLearning
 from sb3_maxent.envs import MixtureBanditEnv
 from sb3_maxent.measures import q_function
-from sb3_maxent.reference.continuous import grid
+from sb3_maxent.reference import grid, optimal_log_density
 
 KEY = ["task", "width", "bandwidth", "gradient_steps", "ent_coef", "seed"]
 COLUMNS = [*KEY, "kl", "worst_factor", "shares", "seconds"]
@@ -60,12 +58,11 @@ class Course(BaseCallback):
     def _measure(self) -> dict[str, Any]:
         env = MixtureBanditEnv(**self.env_kwargs)
         actions, weights = grid(2, 200)
-        log_mass = np.log(weights) + q_function(self.model, np.zeros(1))(actions)
-        log_mass -= np.logaddexp.reduce(log_mass)
-        mass = np.exp(log_mass)
+        log_density = optimal_log_density(q_function(self.model, np.zeros(1)), 1.0, 2, 200)(actions)
+        mass = weights * np.exp(log_density)
         policy = measure_bandit(self.model, self.env_kwargs)
         return {
-            "kl_of_q": round(float(mass @ (log_mass - np.log(weights) - env.log_prob(actions))), 4),
+            "kl_of_q": round(float(mass @ (log_density - env.log_prob(actions))), 4),
             "shares_of_q": np.bincount(env.mode_of(actions), mass, len(env.weights)).round(4).tolist(),
             "kl": policy["kl"],
             "shares": policy["shares"],
