@@ -28,7 +28,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_maxent import S2AC, SACNF, DiscreteSAC, SoftQLearning
+from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
 
 BOX, DISCRETE = spaces.Box(-1, 1, (1,)), spaces.Discrete(2)
 CONFIGURATIONS: dict[str, tuple[type, spaces.Space, dict[str, Any]]] = {
@@ -37,6 +37,7 @@ CONFIGURATIONS: dict[str, tuple[type, spaces.Space, dict[str, Any]]] = {
     "SACNF": (SACNF, BOX, {"n_flows": 1, "n_bins": 4}),
     "SoftQLearning-Box": (SoftQLearning, BOX, {"n_value_particles": 4, "n_kernel_particles": 4}),
     "S2AC": (S2AC, BOX, {"n_particles": 3, "n_svgd_steps": 1}),
+    "MixtureSAC": (MixtureSAC, BOX, {"n_components": 2}),
 }
 MODES = ("compiled", "eager")
 EPISODE_STEPS, GRADIENT_STEPS_A_STEP, MEASUREMENTS = 5, 8, 20

@@ -5,6 +5,8 @@ import importlib
 import pytest
 from stable_baselines3.common.logger import configure
 
+from sb3_maxent import zoo
+
 pytest.importorskip("psutil")
 
 
@@ -14,7 +16,7 @@ def soak():
     return importlib.import_module("soak")
 
 
-CONFIGURATIONS = ("SoftQLearning-Discrete", "SoftQLearning-Box", "DiscreteSAC", "S2AC", "SACNF")
+CONFIGURATIONS = ("SoftQLearning-Discrete", "SoftQLearning-Box", "DiscreteSAC", "S2AC", "SACNF", "MixtureSAC")
 
 
 @pytest.mark.slow
@@ -32,6 +34,8 @@ def test_nothing_grows(soak, name, mode):
 
 def test_the_configurations_are_all(soak):
     assert set(soak.CONFIGURATIONS) == set(CONFIGURATIONS)
+    soaked = {algorithm for algorithm, *_ in soak.CONFIGURATIONS.values()}
+    assert soaked == {entry.algorithm for entry in zoo.ALGORITHMS.values()}, "an algorithm that is not tried at all"
 
 
 def test_growth_is_seen(soak):
