@@ -23,7 +23,7 @@ from rliable import metrics
 from sb3_maxent.compare import report, scores
 from sb3_maxent.compare.report import draw_learning_curves, write_report
 from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.scores import learning_curve
+from sb3_maxent.compare.scores import learning_curve, milestones, scores_at
 from sb3_maxent.reporting import formatting, statistics
 from sb3_maxent.reporting.statistics import mean_with_interval, probability_of_improvement, summarise
 
@@ -208,6 +208,29 @@ def test_curve_of_odd_runs():
     assert diverged.n_counted == 1 and diverged.iqm.tolist() == [2, 3]
     long = learning_curve([run("sac", "E", 0, np.arange(1000.0))])
     assert len(long.steps) == 200 and (long.steps[0], long.steps[-1]) == (100, 100_000)
+
+
+def test_scores_on_the_way():
+    runs = [run("sac", "E", seed, np.arange(1, 9) * 10 * (1 + seed)) for seed in range(3)]
+    assert milestones(runs) == [200, 400, 800]
+    np.testing.assert_allclose(scores_at(runs, 200), [20, 40, 60])
+    np.testing.assert_allclose(scores_at(runs, 250), [25, 50, 75], err_msg="between two evaluations")
+    assert milestones([*runs, run("sac", "E", 3, [1, 2], steps=[50, 400])]) == [100, 200, 400], "up to where all came"
+    assert milestones([*runs, run("sac", "E", 3, [1], steps=[50])]) == [], "nothing in common"
+    assert milestones(runs, (0.5, 0.51)) == [400], "each step once"
+    assert milestones([]) == []
+
+
+def test_report_has_scores_on_the_way(few, tmp_path):
+    runs = [run(algo, "E", 0, np.arange(1, 9) * factor) for algo, factor in (("sac", 1.0), ("sql", 2.0))]
+    runs += [run("sql", "E", 1, [2, math.nan, 6, 8, 10, 12, 14, 16])]
+    header, sql, sac = tables(write_report(tmp_path, runs, {}).with_suffix(".md").read_text())["E: IQM on the way"]
+    assert header == ["algorithm", "200 steps", "400 steps", "800 steps"]
+    assert sql[0] == "sql" and sac[0] == "sac", "in the order of the table above"
+    assert sql[1] == "-" and [float(cell.split()[0]) for cell in sql[2:]] == [8, 16]
+    assert [float(cell.split()[0]) for cell in sac[1:]] == [2, 4, 8]
+    short = write_report(tmp_path, [run("sac", "E", 0, [1])], {}).with_suffix(".md")
+    assert "on the way" not in short.read_text(), "one step is what the table has already"
 
 
 def test_draw_learning_curves():

@@ -23,6 +23,8 @@ from sb3_maxent.compare.scores import (
     evaluation_scores,
     final_score,
     learning_curve,
+    milestones,
+    scores_at,
 )
 from sb3_maxent.reporting import formatting as fmt
 from sb3_maxent.reporting.page import FOLDED, write_page
@@ -306,6 +308,24 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
             " failed or not finite."
         )
     yield caption
+    yield from _on_the_way(env, {algo: counted(asked[algo]) for algo in comparison.by_iqm(estimates)}, decimals)
+
+
+def _on_the_way(env: str, runs: Mapping[str, Sequence[Result]], decimals: int) -> Iterable[str]:
+    """IQM and interval of each algorithm at a quarter and at half of the steps, and at the last one that all runs share"""
+    steps = milestones([run for of_algo in runs.values() for run in of_algo])
+    if len(steps) < 2:
+        return
+    yield f"### {fmt.code(env)}: IQM on the way"
+    rows = []
+    for algo, of_algo in runs.items():
+        cells = []
+        for step in steps:
+            scores = scores_at(of_algo, step)
+            finite = np.isfinite(scores).all()
+            cells.append(fmt.interval(summarise(scores[:, None])["IQM"], decimals) if finite else fmt.NONE)
+        rows.append([fmt.code(algo), *cells])
+    yield fmt.table(("algorithm", *(f"{step:,} steps" for step in steps)), rows)
 
 
 def _improvement(comparison: _Comparison) -> Iterable[str]:

@@ -55,6 +55,36 @@ def final_score(result: Result) -> float:
     return float(evaluation_scores(result)[-1]) if len(result.steps) else math.nan
 
 
+def _common_steps(results: Sequence[Result]) -> np.ndarray:
+    """(L,) steps at which one of the runs was evaluated, within the range of each of them; none without runs"""
+    if not results:
+        return np.empty(0)
+    steps = np.unique(np.concatenate([run.steps for run in results]))
+    return steps[(steps >= max(run.steps[0] for run in results)) & (steps <= min(run.steps[-1] for run in results))]
+
+
+def scores_at(results: Sequence[Result], step: float) -> np.ndarray:
+    """
+    :param results: R runs that were evaluated at this step or before, and at this step or later
+    :param step: environment step
+    :return: (R,) mean return over the episodes at that step, interpolated between a run's evaluations
+    """
+    return np.array([np.interp(step, run.steps, evaluation_scores(run)) for run in results])
+
+
+def milestones(results: Sequence[Result], shares: Sequence[float] = (0.25, 0.5, 1.0)) -> list[int]:
+    """
+    Steps to compare runs at: those at which one of them was evaluated, nearest to these shares of the steps that all reached.
+
+    :param results: runs, each evaluated at least once
+    :param shares: of the last step that all of them reached, ascending
+    :return: steps within the range of every run, ascending and each once; none where the runs have no step in common
+    """
+    steps = _common_steps(results)
+    nearest = (int(steps[np.abs(steps - share * steps[-1]).argmin()]) for share in shares if len(steps))
+    return list(dict.fromkeys(nearest))
+
+
 def counts(result: Result) -> bool:
     """
     :param result: a run
@@ -81,16 +111,14 @@ def learning_curve(results: Sequence[Result]) -> Curve:
     :return: the curve
     """
     runs = counted(results)
-    steps = np.unique(np.concatenate([run.steps for run in runs])) if runs else np.empty(0)
-    if runs:
-        steps = steps[(steps >= max(run.steps[0] for run in runs)) & (steps <= min(run.steps[-1] for run in runs))]
-        if len(steps) > CURVE_POINTS:
-            steps = steps[np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int)]
+    steps = _common_steps(runs)
+    if len(steps) > CURVE_POINTS:
+        steps = steps[np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int)]
     if len(steps) == 0:
         runs = []  # nothing in common: each run by itself
     curve = np.full((3, len(steps)), math.nan)
     if runs:
-        scores = np.stack([np.interp(steps, run.steps, evaluation_scores(run)) for run in runs])  # (runs, L)
+        scores = np.stack([scores_at(runs, step) for step in steps], axis=1)  # (runs, L)
         finite = np.isfinite(scores).all(axis=0)
         if len(runs) > 1 and finite.any():
             curve[:, finite] = bootstrap(interquartile_mean, [scores[:, finite]], CURVE_REPETITIONS)
