@@ -148,39 +148,61 @@ def seed_by_seed(shares: Iterable[Iterable[float]]) -> str:
 # ---------------------------------------------------------------------- speed
 
 
-def times_of(file: str, algorithm: str, threads: int = 1, **equal: object) -> np.ndarray:
+SIZES = ("small", "usual")
+COMPILED = ", compiled"
+
+
+def times_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
     """Milliseconds of an algorithm's gradient step (or of acting, by name) in each round."""
-    return read(file, algorithm=algorithm, threads=threads, **equal)["milliseconds a gradient step"].to_numpy()
+    return read("speed", what=what, size=size, threads=threads).value.to_numpy()
 
 
-def ratios_of(file: str, algorithm: str, threads: int = 1) -> np.ndarray:
+def ratios_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
     """Ratios to SB3's SAC, round by round; acting is compared with the same kind of action."""
-    _, separator, action = algorithm.partition(": ")
-    times, baseline = times_of(file, algorithm, threads), times_of(file, BASELINE + separator + action, threads)
+    _, separator, action = what.partition(": ")
+    times, baseline = (times_of(each, size, threads) for each in (what, BASELINE + separator + action))
     return times / (baseline if len(times) == len(baseline) else np.median(baseline))
+
+
+def median_ratio(what: str, size: str = "usual", threads: int = 1) -> str:
+    """Median ratio to SB3's SAC, or nothing where it was not measured."""
+    rows = read_file(DATA / "speed.csv")
+    found = (rows.what == what) & (rows["size"] == size) & (rows.threads == threads)
+    return f"{np.median(ratios_of(what, size, threads)):.2f}" if found.any() else ""
+
+
+def acting(name: str, deterministic: bool) -> str:
+    """Name of the rows on choosing an action for one observation."""
+    return f"{name}: predict(deterministic={deterministic})"
 
 
 def speed_lines(algorithms: list[str], threads: Iterable[int] = (1, 2)) -> Iterable[list[object]]:
     """Lines with median time, and median, lowest and highest ratio."""
     for n_threads, name in itertools.product(threads, algorithms):
-        ratios = ratios_of("speed", name, n_threads)
+        ratios = ratios_of(name, threads=n_threads)
         spread = f", {ratios.min():.2f} - {ratios.max():.2f}" if len(ratios) > 1 else ""
-        yield [name, n_threads, f"{np.median(times_of('speed', name, n_threads)):.2f}", f"{np.median(ratios):.2f}{spread}"]
+        yield [name, n_threads, f"{np.median(times_of(name, threads=n_threads)):.2f}", f"{np.median(ratios):.2f}{spread}"]
 
 
-def median_ratio(algorithm: str) -> str:
-    """Median ratio to SB3's SAC with one thread."""
-    return f"{np.median(ratios_of('speed', algorithm)):.2f}"
+def step_lines(names: dict[str, str]) -> Iterable[list[object]]:
+    """A line for each name that is shown: ratios of a gradient step in both sizes, eager and compiled."""
+    for shown, name in names.items():
+        steps = itertools.product(SIZES, (name, name + COMPILED))
+        yield [shown, *(median_ratio(step, size) for size, step in steps)]
 
 
 SPEED_HEADER = ["algorithm", "threads", "ms a step (median)", "ratio to SB3 SAC (median, lowest - highest)"]
+STEP_HEADER = ["algorithm", *(f"{size}, {how}" for size in SIZES for how in ("eager", "compiled"))]
 Q_CLIP = "DiscreteSAC, q_clip and entropy_penalty"
 SQL_BOX = "SoftQLearning, continuous, 16 + 16 particles"
 SQL_ONE = "SoftQLearning, continuous, 1 critic"
-S2AC_VARIANTS = ["S2AC", "S2AC, fixed start", "S2AC, amortized", "S2AC, without our additions", "S2AC, general path"]
-S2AC_VARIANTS += ["S2AC, Hutchinson", "S2AC, second order", "S2AC, the authors' code"]
-S2AC_PRODUCTS = "matrix products alone of S2AC (8.3 GFLOP)"
-SQL_PRODUCTS = "matrix products alone of SoftQLearning, continuous, 16 + 16 (3.3 GFLOP)"
+MIXTURE_FOUR, AUTHORS = "MixtureSAC, 4 components", "S2AC, the authors' code"
+
+
+def products_of(algorithm: str) -> str:
+    """Name of the row of the matrix products alone, which has their size in it."""
+    rows = read_file(DATA / "speed.csv")
+    return next(what for what in rows.what if what.startswith(f"matrix products alone of {algorithm} ("))
 
 
 @table
@@ -191,49 +213,59 @@ def discretesac_speed() -> Table:
 @table
 def soft_q_learning_speed() -> Table:
     discrete = ["SoftQLearning, discrete", "SoftQLearning, discrete, 2 critics"]
-    return SPEED_HEADER, speed_lines([BASELINE, *discrete, SQL_BOX, SQL_ONE, "SB3 DQN", "sb3_soft SQL", SQL_PRODUCTS])
+    products = products_of("SoftQLearning, continuous, 16 + 16")
+    return SPEED_HEADER, speed_lines([BASELINE, *discrete, SQL_BOX, SQL_ONE, "SB3 DQN", "sb3_soft SQL", products])
 
 
 @table
 def s2ac_speed() -> Table:
-    return SPEED_HEADER, speed_lines([BASELINE, *S2AC_VARIANTS, S2AC_PRODUCTS])
-
-
-S2AC_ONE_RUN = ["S2AC", "S2AC, first critic", "S2AC, 6 particles", "S2AC, bfloat16", "S2AC, amortized"]
-S2AC_ONE_RUN += [f"S2AC, amortized, particles for {n} states" for n in (16, 32)]
-
-
-@table
-def s2ac_one_run_acting() -> Table:
-    lines = []
-    for name in ("S2AC", "S2AC, compiled", "S2AC, amortized", "S2AC, amortized, particles for 16 states"):
-        cells = []
-        for size, action in itertools.product(("small", "usual"), ("True", "False")):
-            actions = [f"{each}: predict(deterministic={action})" for each in (name, BASELINE)]
-            of, base = (times_of("s2ac_speed", each, size=size) for each in actions)
-            cells.append(f"{np.median(of):.2f} ({np.median(of / base):.2f})")
-        lines.append([name, *cells])
-    sizes_and_actions = itertools.product(("small", "usual"), ("deterministic", "sampled"))
-    return ["acting for one observation, ms (ratio to SB3's SAC)", *map(", ".join, sizes_and_actions)], lines
+    variants = ["S2AC", "S2AC, first critic", "S2AC, 6 particles", "S2AC, bfloat16", "S2AC, amortized"]
+    variants += [f"S2AC, amortized, particles for {n} states" for n in (16, 32)]
+    variants += ["S2AC, fixed start", "S2AC, without our additions", "S2AC, general path", "S2AC, Hutchinson"]
+    variants += ["S2AC, second order", AUTHORS, products_of("S2AC")]
+    return STEP_HEADER, step_lines({name: name for name in variants})
 
 
 @table
-def s2ac_one_run_speed() -> Table:
-    lines = []
-    for name in S2AC_ONE_RUN:
-        ratios = []
-        for size, of in itertools.product(("small", "usual"), (name, f"{name}, compiled")):
-            time, base = (times_of("s2ac_speed", each, size=size) for each in (of, BASELINE))
-            ratios.append(f"{np.median(time / base):.2f}")
-        lines.append([name, *ratios])
-    return ["algorithm", "small, eager", "small, compiled", "usual, eager", "usual, compiled"], lines
+def s2ac_published() -> Table:
+    theirs = times_of(AUTHORS)
+    lines = [[AUTHORS, f"{np.median(theirs):.0f}", "1"]]
+    for name in (
+        "S2AC",
+        f"S2AC{COMPILED}",
+        "S2AC, 6 particles, compiled",
+        "S2AC, amortized, particles for 16 states, compiled",
+    ):
+        times = times_of(name)
+        lines.append([name, f"{np.median(times):.1f}", f"{np.median(theirs / times):.0f}"])
+    return ["one thread, usual size", "ms a step", "times as fast"], lines
 
 
 @table
 def s2ac_acting() -> Table:
-    names = [BASELINE, "S2AC", "S2AC, amortized", "S2AC, general path"]
-    actions = [f"{name}: predict(deterministic={deterministic})" for name in names for deterministic in (True, False)]
-    return ["acting for one observation", "threads", "ms (median)", SPEED_HEADER[-1]], speed_lines(actions, [1])
+    lines = []
+    for name in (BASELINE, "S2AC", "S2AC, compiled", "S2AC, amortized", "S2AC, amortized, particles for 16 states"):
+        kinds = [(acting(name, deterministic), size) for size in SIZES for deterministic in (True, False)]
+        lines.append([name, *(f"{np.median(times_of(*kind)):.2f} ({median_ratio(*kind)})" for kind in kinds)])
+    sizes_and_actions = itertools.product(SIZES, ("deterministic", "sampled"))
+    return ["acting for one observation, ms (ratio to SB3's SAC)", *map(", ".join, sizes_and_actions)], lines
+
+
+@table
+def s2ac_deterministic() -> Table:
+    rows = read("s2ac_deterministic").sort_values(["env", "seed", "steps"], ascending=[False, True, True], kind="stable")
+    groups = rows.groupby(["env", "seed"], sort=False)
+    sampled = rows[rows.choice == "sampled"].mean_return.to_numpy()
+    lines = []
+    for choice in read("s2ac_deterministic").choice.unique():
+        returns = rows[rows.choice == choice].mean_return.to_numpy()
+        cells = [", ".join(f"{value:.0f}" for value in of[of.choice == choice].mean_return) for _, of in groups]
+        ahead = "" if choice == "sampled" else f"{(returns > sampled).sum()} of {len(returns)}"
+        lines.append([choice, f"{(returns / sampled).mean():.2f}", ahead, *cells])
+    agents = (
+        f"{env}, seed {seed}: {', '.join(f'{step // 1000}k' for step in of.steps.unique())}" for (env, seed), of in groups
+    )
+    return ["action", "mean ratio to sampled", "ahead of sampled", *agents], lines
 
 
 @table
@@ -268,50 +300,60 @@ def s2ac_cost_grid() -> Table:
 
 @table
 def sacnf_cost() -> Table:
-    # speed.py prints the numbers of parameters, but its CSV has times only
-    parameters = {BASELINE: 73484, "SACNF": 163370, "SACNF, radial": 79652, "SACNF, radial, not conditional": 73508}
-    parameters |= {"SACNF, planar": 83507, "S2AC": 73484, SQL_BOX: 73514}
-    shown = {
-        "SACNF": "SACNF, spline",
-        "SACNF, radial, not conditional": NAMES[RADIAL],
-        SQL_BOX: "SoftQLearning, 16 + 16 particles",
-    }
+    names = {BASELINE: BASELINE, "SACNF": "SACNF, spline", "SACNF, radial": "SACNF, radial"}
+    names |= {"SACNF, radial, not conditional": NAMES[RADIAL], "SACNF, planar": "SACNF, planar"}
     lines = []
-    for name, number in parameters.items():
-        time, ratio = np.median(times_of("sacnf_speed", name)), np.median(ratios_of("sacnf_speed", name))
-        acting = (
-            "not measured"
-            if name == SQL_BOX
-            else f"{np.median(ratios_of('sacnf_speed', f'{name}: predict(deterministic=False)')):.2f}"
+    for name, shown in names.items():
+        (number,) = times_of(f"{name}: parameters of the actor")
+        lines.append(
+            [shown, int(number), f"{np.median(times_of(name)):.2f}", median_ratio(name), median_ratio(acting(name, False))]
         )
-        lines.append([shown.get(name, name), number, f"{time:.2f}", f"{ratio:.2f}", acting])
-    header = ["", "parameters of the actor (critics: 144386)", "ms a gradient step", "ratio to SB3's SAC"]
+    (critics,) = times_of("SACNF: parameters of the critic")
+    header = ["", f"parameters of the actor (critics: {int(critics)})", "ms a gradient step", "ratio to SB3's SAC"]
     return [*header, "acting for one observation, ratio"], lines
 
 
 @table
-def speed_compiled() -> Table:
-    ours = {"SAC's formulas (SACNF, `n_flows=0`)": "SACNF, n_flows=0", "DiscreteSAC": "DiscreteSAC"}
-    ours |= {
-        "SoftQLearning, discrete": "SoftQLearning, discrete",
-        SQL_BOX: SQL_BOX,
-        "SACNF, spline flow": "SACNF",
-        "S2AC": "S2AC",
+def speed_steps() -> Table:
+    names = {"SAC's formulas (SACNF, `n_flows=0`)": "SACNF, n_flows=0", "MixtureSAC": MIXTURE_FOUR}
+    names |= {"MixtureSAC, 1 component": "MixtureSAC, 1 component", "SACNF, spline flow": "SACNF", "S2AC": "S2AC"}
+    names |= {name: name for name in ("S2AC, 6 particles", "S2AC, amortized, particles for 16 states")}
+    names |= {name: name for name in (SQL_BOX, "SoftQLearning, discrete", "DiscreteSAC", "SB3 DQN")}
+    baseline = itertools.chain(*([f"1 ({np.median(times_of(BASELINE, size)):.2f} ms)", ""] for size in SIZES))
+    peers = ([name, *itertools.chain(*(["", median_ratio(name, size)] for size in SIZES))] for name in ("sbx SAC", "sbx DQN"))
+    return STEP_HEADER, [[BASELINE, *baseline], *step_lines(names), *peers]
+
+
+@table
+def speed_elsewhere() -> Table:
+    shown = {
+        "SACNF, n_flows=0": "SAC's formulas (SACNF, `n_flows=0`)",
+        "DiscreteSAC": "DiscreteSAC",
+        "SACNF": "SACNF, spline flow",
     }
+    shown |= {MIXTURE_FOUR: "MixtureSAC", "S2AC": "S2AC"}
+    lines = []
+    for name, what in shown.items():
+        processor = read("speed_elsewhere", what=name).processor.iloc[0]
+        cells = []
+        for size, step in itertools.product(SIZES, (name, name + COMPILED)):
+            there = read_file(DATA / "speed_elsewhere.csv")
+            there = there[(there.processor == processor) & (there["size"] == size)]
+            times, baseline = (there[there.what == of].value.to_numpy() for of in (step, BASELINE))
+            elsewhere = f"{np.median(times / baseline):.2f}" if len(times) else "-"
+            cells.append(f"{elsewhere}; {median_ratio(step, size)}")
+        lines.append([what, processor, *cells])
+    return ["elsewhere; in the table above", "processor", *STEP_HEADER[1:]], lines
 
-    def ratio(name: str, size: str) -> str:
-        time, base = (times_of("speed_compiled", of, size=size) for of in (name, BASELINE))
-        return f"{np.median(time / base):.2f}"
 
-    baseline = [f"1 ({np.median(times_of('speed_compiled', BASELINE, size=size)):.2f} ms)" for size in ("small", "usual")]
-    lines = [[BASELINE, baseline[0], "", baseline[1], ""]]
-    for shown, name in ours.items():
-        names = itertools.product(("small", "usual"), (name, f"{name}, compiled"))
-        lines.append([shown, *(ratio(of, size) for size, of in names)])
-    lines.append(["SB3 DQN", ratio("SB3 DQN", "small"), "", ratio("SB3 DQN", "usual"), ""])
-    for name in ("sbx SAC", "sbx DQN"):
-        lines.append([name, "", ratio(name, "small"), "", ratio(name, "usual")])
-    return ["algorithm", "small, eager", "small, compiled", "usual, eager", "usual, compiled"], lines
+@table
+def choosing_costs() -> Table:
+    names = {"MixtureSAC": MIXTURE_FOUR, "S2AC": "S2AC", "SACNF": "SACNF", "SoftQLearning, `Box`": SQL_BOX}
+    names |= {name: name for name in ("SoftQLearning, discrete", "DiscreteSAC", "SB3 DQN")}
+    lines = []
+    for ending, what in (("", "eager"), (COMPILED, "`compile=True`")):
+        lines.append([what, *(median_ratio(name + ending) for name in names.values())])
+    return ["a gradient step, SB3's SAC = 1", *names], lines
 
 
 @table
@@ -330,34 +372,46 @@ def speed_learn() -> Table:
 
 
 @table
-def speed_eager() -> Table:
-    shown = {"S2AC": "S2AC, 10 particles, 3 steps"}
-    names = [BASELINE, "DiscreteSAC", "SoftQLearning, discrete", "SB3 DQN", SQL_BOX, SQL_ONE, *S2AC_VARIANTS[:3]]
-
-    def cells(file: str, name: str, threads: int) -> list[str]:
-        return [f"{np.median(times_of(file, name, threads)):.2f}", f"{np.median(ratios_of(file, name, threads)):.2f}"]
-
-    lines = [[shown.get(name, name), *cells("speed", name, 1), *cells("speed", name, 2)] for name in names]
-    lines.insert(6, ["SACNF, spline flow", *cells("sacnf_speed", "SACNF", 1), "not measured", ""])
+def speed_threads() -> Table:
+    shown = {BASELINE: BASELINE, "DiscreteSAC": "DiscreteSAC", "SoftQLearning, discrete": "SoftQLearning, discrete"}
+    shown |= {"SB3 DQN": "SB3 DQN", MIXTURE_FOUR: "MixtureSAC", "SACNF": "SACNF, spline flow"}
+    shown |= {SQL_BOX: SQL_BOX, "S2AC": "S2AC, 10 particles, 3 steps"}
+    lines = []
+    for name, what in shown.items():
+        cells = [(f"{np.median(times_of(name, threads=n)):.2f}", median_ratio(name, threads=n)) for n in (1, 2)]
+        lines.append([what, *itertools.chain(*cells)])
     return ["algorithm", "ms, one thread", "ratio to SB3's SAC", "ms, two threads", "ratio to SB3's SAC"], lines
 
 
 @table
+def speed_malloc() -> Table:
+    lines = []
+    for name, size in itertools.product((BASELINE, "MixtureSAC", "SACNF", "S2AC"), SIZES):
+        rows = read("malloc", algorithm=name, size=size)
+        medians = rows.groupby("memory")["milliseconds a gradient step"].median()
+        cells = [f"{medians[memory]:.1f}" for memory in ("as it is", "kept")]
+        lines.append([name, size, *cells, f"{1 - medians['kept'] / medians['as it is']:.0%}"])
+    return ["algorithm", "size", "ms a step, as it is", "memory kept", "saved"], lines
+
+
+@table
 def speed_s2ac() -> Table:
-    shown = {"S2AC": "S2AC", "S2AC, general path": "general path (a smooth activation in place of ReLU)"}
+    shown = {"S2AC": "S2AC", "S2AC, 6 particles": "6 particles", "S2AC, first critic": "scores from the first critic"}
+    shown |= {"S2AC, fixed start": "`learned_start=False`"}
+    shown |= {"S2AC, general path": "general path (a smooth activation in place of ReLU)"}
     shown |= {"S2AC, Hutchinson": "Hutchinson's entropy", "S2AC, second order": "second order"}
-    lines = ([what, f"{np.median(times_of('speed', of)):.2f}", median_ratio(of)] for of, what in shown.items())
+    lines = ([what, f"{np.median(times_of(of)):.2f}", median_ratio(of)] for of, what in shown.items())
     return ["what", "ms, one thread", "ratio to SB3's SAC"], lines
 
 
 @table
 def speed_acting() -> Table:
-    names = [BASELINE, "S2AC", "S2AC, amortized"]
+    names = [BASELINE, MIXTURE_FOUR, "SACNF", "S2AC", "S2AC, amortized", "S2AC, amortized, particles for 16 states"]
     lines = []
     for name, deterministic in itertools.product(names, (True, False)):
-        acting = f"{name}: predict(deterministic={deterministic})"
-        time = f"{np.median(times_of('speed', acting)):.2f}"
-        lines.append([f"{name}, `deterministic={deterministic}`", time, median_ratio(acting)])
+        what = acting(name, deterministic)
+        shown = f"{'MixtureSAC' if name == MIXTURE_FOUR else name}, `deterministic={deterministic}`"
+        lines.append([shown, f"{np.median(times_of(what)):.2f}", median_ratio(what)])
     return ["", "ms", "ratio to SB3's SAC"], lines
 
 
@@ -505,7 +559,7 @@ def discretesac_lunarlander() -> Table:
 @table
 def soft_q_learning_returns() -> Table:
     cartpole, dqn = final_returns("sql", "CartPole-v1", "sql"), final_returns("discretesac", "CartPole-v1", "dqn")
-    pendulum, sac = final_returns("sql", "Pendulum-v1", "sql"), final_returns("sql", "Pendulum-v1", "sac")
+    pendulum, sac = final_returns("mujoco", "Pendulum-v1", "sql-compiled"), final_returns("sql", "Pendulum-v1", "sac")
 
     def solved(returns: np.ndarray) -> str:
         return f"{(returns >= 475).sum()} of {len(returns)} at 475 or more"
@@ -745,7 +799,13 @@ COMPONENTS = (1, 2, 4, 6, 8, 16)
 def step_ratio(n_components: int, ending: str = "") -> float:
     """Median ratio to SB3's SAC of MixtureSAC's gradient step; the ending is that of the name in the CSV."""
     plural = "s" * (n_components > 1)
-    return float(np.median(ratios_of("mixture_speed", f"MixtureSAC, {n_components} component{plural}{ending}")))
+    return float(np.median(ratios_of(f"MixtureSAC, {n_components} component{plural}{ending}")))
+
+
+def cheetah_returns(n_components: int) -> np.ndarray:
+    """MixtureSAC's returns on HalfCheetah-v5 after 50,000 steps, in the order of the seeds from 100 on."""
+    rows = read("mixture_components_mujoco", algo=f"k{n_components}", step=50_000)
+    return rows.sort_values("seed").mean_return.to_numpy()
 
 
 @table
@@ -755,9 +815,22 @@ def mixturesac_components() -> Table:
         found = [measures("mixture_components", task, ("mixturesac", f"k{n}")) for task in MODES]
         cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
         steps = [step_ratio(n, ending) for ending in ("", ", compiled")]
-        lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps)])
+        returns = cheetah_returns(n)
+        on_cheetah = f"{returns.mean():.0f} ({', '.join(f'{value:.0f}' for value in returns)})"
+        lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps), on_cheetah])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
-    return ["components", *header, "step, eager", "step, compiled"], lines
+    return ["components", *header, "step, eager", "step, compiled", "HalfCheetah-v5, 50k: mean (seed by seed)"], lines
+
+
+@table
+def mixturesac_bounds() -> Table:
+    lines = []
+    for bound in ("0.35", "0.5", "0.7", "7"):
+        found = [measures("mixture_deviations", task, ("mixturesac", f"bound-{bound}")).kl for task in MODES]
+        cells = ([f"{kl.mean():.3f}", ", ".join(f"{value:.2f}" for value in kl)] for kl in found)
+        lines.append([f"`max_std={bound}`", *itertools.chain(*cells)])
+    header = [f"{modes}: {what}" for modes in MODES.values() for what in ("mean KL", "seed by seed from 100 on")]
+    return ["", *header], lines
 
 
 @table
@@ -810,9 +883,8 @@ def mixturesac_cost() -> Table:
     lines = []
     for name in ("1 component", "2 components", "4 components", "8 components", "16 components"):
         row = f"MixtureSAC, {name}"
-        steps = [f"{np.median(ratios_of('mixture_speed', each)):.2f}" for each in (row, f"{row}, compiled")]
-        acting = (f"{row}: predict(deterministic={deterministic})" for deterministic in (True, False))
-        lines.append([name, *steps, *(f"{np.median(ratios_of('mixture_speed', each)):.2f}" for each in acting)])
+        what = [row, row + COMPILED, acting(row, True), acting(row, False)]
+        lines.append([name, *map(median_ratio, what)])
     return ["ratio to SB3's SAC", "step, eager", "compiled", "acting, deterministic", "acting, sampled"], lines
 
 
@@ -1073,6 +1145,7 @@ def s2ac_variants() -> Table:
 def s2ac_choices() -> Table:
     names = {"ten3": "10 particles, smallest critic", "first3": "first critic", "mean": "mean of the critics"}
     names |= {"six": "6 particles, first critic", "delayed": "first critic, actor every second step"}
+    names |= {"bf163": "10 particles, smallest critic, scores in bfloat16"}
     lines = []
     for label, name in names.items():
         found = [measures("s2ac_choices_modes", task, ("s2ac", label)).kl for task in MODES]
@@ -1083,7 +1156,11 @@ def s2ac_choices() -> Table:
 @table
 def s2ac_halfcheetah_choices() -> Table:
     names = {"sac": "SB3 SAC", "ten": "10 particles, smallest critic", "first": "first critic"}
-    names |= {"mean": "mean of the critics", "six": "6 particles, smallest critic"}
+    names |= {
+        "mean": "mean of the critics",
+        "six": "6 particles, smallest critic",
+        "bf16": "10 particles, smallest critic, scores in bfloat16",
+    }
     lines = []
     for label, name in names.items():
         returns = final_returns("s2ac_choices", "HalfCheetah-v5", label)

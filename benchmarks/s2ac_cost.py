@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib
 import numpy as np
@@ -82,35 +83,34 @@ def parts(rounds: int) -> list[dict[str, Any]]:
     """Where the time of a step with the defaults goes."""
     model, batch_size = make("n_particles", 10)
     total = milliseconds(model, batch_size, rounds)
-    clock = {"scores (critics' values and gradients)": 0.0, "sampler, with the scores": 0.0}
+    clock: dict[tuple[Any, str], float] = {}
 
-    def timed(owner: Any, name: str, key: str) -> None:
+    def timed(owner: Any, name: str) -> Any:
         original = getattr(owner, name)
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
             result = original(*args, **kwargs)
-            clock[key] += time.perf_counter() - start
+            clock[owner, name] = clock.get((owner, name), 0.0) + time.perf_counter() - start
             return result
 
-        setattr(owner, name, wrapper)
+        return patch.object(owner, name, wrapper)
 
-    originals = ParticleCritic.q_gradient, SteinSampler.sample
-    timed(ParticleCritic, "q_gradient", "scores (critics' values and gradients)")
-    timed(SteinSampler, "sample", "sampler, with the scores")
     steps = 3 * rounds
-    model.train(steps, batch_size)
-    ParticleCritic.q_gradient, SteinSampler.sample = originals  # type: ignore[method-assign]
-    times = {name: value / steps * 1000 for name, value in clock.items()}
+    with timed(ParticleCritic, "q_gradient"), timed(SteinSampler, "path"), timed(SteinSampler, "along"):
+        model.train(steps, batch_size)
+    # A method that is never called has no entry
+    scores, path, along = (
+        clock[key] / steps * 1000 for key in ((ParticleCritic, "q_gradient"), (SteinSampler, "path"), (SteinSampler, "along"))
+    )
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         model.train(steps, batch_size)
     products = sum(event.self_cpu_time_total for event in profiler.key_averages() if event.key in PRODUCTS)
-    scores, sampler = times.values()
     rows = {
         "a gradient step": total,
-        "scores at the particles, two times three": scores,
-        "the rest of the sampler: kernel, Jacobian, density, steps": sampler - scores,
-        "all else: target, losses, optimizers, replay buffer": total - sampler,
+        "scores at the particles, in each SVGD step": scores,
+        "the rest of the sampler: kernel, density, steps": path + along - scores,
+        "all else: target, losses, optimizers, replay buffer": total - path - along,
         "matrix products within the step": products / steps / 1000,
         "matrix products alone": speed.time_products(speed.products_of_s2ac(), rounds),
     }

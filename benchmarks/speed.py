@@ -3,13 +3,15 @@ Cost of a gradient step, as ratios to SB3's SAC: all algorithms in one process, 
 
 17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. Two sizes of networks: ``usual``
 (batch 256, networks 256-256) and ``small`` (batch 64, networks 128-128). To add an algorithm, add a line to ``ALGORITHMS``.
-On a machine that does other work, time with one thread. ``--compiled`` times ours with ``compile=True``, too::
+On a machine that does other work, time with one thread. ``--compiled`` times ours with ``compile=True``, too. All that the
+docs tell of speed is from one run, of some 40 minutes, more than half of which is compiling::
 
-    OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1 --compiled --sizes small usual
+    OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1 2 --sizes small usual --compiled "S2AC" "SACNF" ... \
+        --rounds 9 --gradient-steps 5 --sbx PYTHON --published PATH --csv benchmarks/data/speed.csv
 
 Peers in the same run: with ``--sbx PYTHON``, the interpreter of an environment that has sbx-rl (JAX is no dependency of
 ours), its SAC and DQN, in a process that works while this one waits; with ``--published PATH``, a checkout of the code that
-S2AC's authors published, its gradient step.
+S2AC's authors published, its gradient step (in the ``usual`` size). Compiled models and sbx are timed with one thread.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import itertools
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -124,7 +127,9 @@ ALGORITHMS = {
     "sb3_soft SDSAC": make("sb3_soft", "SDSAC", DISCRETE),
     "sb3_soft SQL": make("sb3_soft", "SQL", DISCRETE),
 }
+OURS = [name for name, build in ALGORITHMS.items() if build.module == "sb3_maxent"]  # type: ignore[attr-defined]
 SBX = {"sbx SAC": ("SAC", BOX), "sbx DQN": ("DQN", DISCRETE)}
+ONE_THREAD = (COMPILED, *SBX)  # endings of names
 
 
 class Sbx:
@@ -163,10 +168,10 @@ def fill(model: Any, steps: int = 1000) -> None:
     model.learn(steps)
 
 
-def n_parameters(model: Any) -> str:
-    """Numbers of parameters that are trained: of what acts beside the critics, and of all critics."""
-    actor, critic = (getattr(model, name, None) for name in ("actor", "critic"))
-    return " | ".join(str(sum(p.numel() for p in module.parameters())) if module else "" for module in (actor, critic))
+def n_parameters(model: Any, of: str) -> int:
+    """Number of parameters that are trained: of the actor, which acts beside the critics, or of all critics (``critic``)."""
+    module = getattr(model, of, None)
+    return sum(parameter.numel() for parameter in module.parameters()) if module else 0
 
 
 def measure(models: dict[str, Any], rounds: int, gradient_steps: int, batch_size: int) -> dict[str, list[float]]:
@@ -178,6 +183,7 @@ def measure(models: dict[str, Any], rounds: int, gradient_steps: int, batch_size
     times: dict[str, list[float]] = {name: [] for name in models}
     for name, model in models.items():  # warm up
         model.train(gradient_steps=1 if name == PUBLISHED else gradient_steps, batch_size=batch_size)
+    print(f"timing gradient steps of {len(models)} models", file=sys.stderr, flush=True)
     for _ in range(rounds):
         for name, model in models.items():
             steps = 1 if name == PUBLISHED else gradient_steps
@@ -235,7 +241,7 @@ def products_of_s2ac(n_particles: int = 10, n_svgd_steps: int = 3) -> list[tuple
     """The same for S2AC with a learned start."""
     rows = USUAL.batch_size * n_particles
     return (
-        passes(rows, N_ACTIONS, 1, 2, 1, 0) * (2 * n_svgd_steps)  # scores, for the target's and the actor's particles
+        passes(rows, N_ACTIONS, 1, 2, 1, 0) * n_svgd_steps  # scores: one run serves the target and the actor
         + passes(rows, N_ACTIONS, 1, 2, 0, 0)  # target values
         + passes(rows, N_ACTIONS, 1, 2, 1, 0)  # the actor's values and their gradients
         + passes(USUAL.batch_size, N_OBSERVATIONS + N_ACTIONS, 1, 2, 0, 2)  # regression of both critics
@@ -287,15 +293,23 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=list(ALGORITHMS), choices=list(ALGORITHMS), metavar="NAME", help="names from the table"
     )
-    parser.add_argument("--compiled", action="store_true", help="our algorithms with compile=True, too")
+    parser.add_argument(
+        "--compiled",
+        nargs="*",
+        choices=OURS,
+        metavar="NAME",
+        help="with compile=True, too: these, or all of ours without a name",
+    )
     parser.add_argument("--sbx", type=Path, metavar="PYTHON", help="the interpreter of an environment with sbx-rl")
     parser.add_argument("--published", type=Path, help="a checkout of the code of S2AC's authors")
     parser.add_argument("--csv", type=Path, help="file for the times of all rounds")
     args = parser.parse_args()
-    if args.sbx is not None and args.threads != [1]:
-        parser.error("sbx is timed on one core: --sbx needs --threads 1")
-    if args.published is not None and args.sizes != ["usual"]:
-        parser.error("--published needs --sizes usual")
+    if args.compiled == []:
+        args.compiled = OURS
+    if args.threads[0] != 1 and (args.compiled or args.sbx):
+        parser.error("compiled models and sbx are timed with one thread: --threads must begin with 1")
+    if args.published is not None and "usual" not in args.sizes:
+        parser.error("--published needs the usual size: --sizes usual")
     return args
 
 
@@ -303,10 +317,9 @@ def make_models(args: argparse.Namespace, size: Size) -> dict[str, Any]:
     """The models of the table, with full replay buffers."""
     models = {}
     for name in dict.fromkeys([BASELINE, *args.only]):
-        build = ALGORITHMS[name]
-        models[name] = build(size)
-        if args.compiled and build.module == "sb3_maxent":  # type: ignore[attr-defined]
-            models[name + COMPILED] = build(size, compile=True)
+        models[name] = ALGORITHMS[name](size)
+        if name in (args.compiled or ()):
+            models[name + COMPILED] = ALGORITHMS[name](size, compile=True)
     for name in [name for name, model in models.items() if model is None]:
         print(f"{name}: not installed, left out")
         del models[name]
@@ -314,7 +327,7 @@ def make_models(args: argparse.Namespace, size: Size) -> dict[str, Any]:
         fill(model)
     if args.sbx is not None:
         models.update({name: Sbx(args.sbx, name, size) for name in SBX})
-    if args.published is not None:
+    if args.published is not None and size == USUAL:
         models[PUBLISHED] = published.build(args.published, batch_size=size.batch_size)
     return models
 
@@ -333,13 +346,16 @@ def packages() -> str:
 def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
     """Measure and print what one size of networks costs; returns rows of the CSV file."""
     size, rows = SIZES[size_name], []
+    print(f"{size_name} networks: making and compiling models", file=sys.stderr, flush=True)
     models = make_models(args, size)
     print(f"\nbatch {size.batch_size}, networks {list(size.net_arch)}", end=", ")
     print(f"{args.rounds} rounds of {args.gradient_steps} gradient steps\n")
     print("| algorithm | threads | ms a step (median) | ratio to SB3 SAC (median, lowest - highest) |\n|---|---|---|---|")
     for threads in args.threads:
         th.set_num_threads(threads)
-        times = measure(models, args.rounds, args.gradient_steps, size.batch_size)
+        # Another number of threads would compile all models anew
+        timed = {name: model for name, model in models.items() if threads == 1 or not name.endswith(ONE_THREAD)}
+        times = measure(timed, args.rounds, args.gradient_steps, size.batch_size)
         for name, column in times.items():
             rows += [[name, size_name, threads, index, f"{value:.4f}"] for index, value in enumerate(column)]
             print(line(name, threads, column, times[BASELINE]), flush=True)
@@ -358,9 +374,10 @@ def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
         print(f"| {name} | {step.mode} | {step.compile_seconds:.1f} | {library} |")
         rows.append([f"{name}: seconds to compile", size_name, 1, 0, f"{step.compile_seconds:.1f}"])
     print("\n| algorithm | parameters of the actor | of the critics |\n|---|---|---|")
-    for name, model in models.items():
-        if name in ALGORITHMS:
-            print(f"| {name} | {n_parameters(model)} |")
+    for name in (name for name in models if name in ALGORITHMS):
+        numbers = {of: n_parameters(models[name], of) for of in ("actor", "critic")}
+        rows += [[f"{name}: parameters of the {of}", size_name, 1, 0, number] for of, number in numbers.items()]
+        print(f"| {name} | {' | '.join(str(number or '') for number in numbers.values())} |")
     print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
     print("|---|---|---|---|")
     known = (BASELINE, "S2AC", "SACNF", "MixtureSAC")
@@ -381,7 +398,7 @@ def main() -> None:
     if args.csv is not None:
         with args.csv.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["algorithm", "size", "threads", "round", "milliseconds a gradient step"])
+            writer.writerow(["what", "size", "threads", "round", "value"])
             writer.writerows(rows)
 
 

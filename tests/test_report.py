@@ -548,7 +548,8 @@ def test_page_in_a_browser(browser, few, tmp_path, width):
         outside += "return box.left < chart.left - 1 || box.right > chart.right + 1}).map(text => text.textContent)"
         assert browser.execute_script(outside, chart) == []
     rows = [len(table.find_elements("css selector", "tbody tr")) for table in browser.find_elements("css selector", "table")]
-    assert rows == [3, 4, 4, 4, 6, 4, 1, 6]  # verdict, environments, pairs, aggregate, missing, settings
+    # Verdict, each environment's end, each one's way there, pairs, aggregate, missing, settings
+    assert rows == [3, 4, 4, 4, 4, 4, 4, 6, 4, 1, 6]
     # Nothing is wider than the page but what scrolls by itself
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     height = browser.execute_script("return document.documentElement.scrollHeight")
