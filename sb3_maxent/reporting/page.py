@@ -32,7 +32,8 @@ body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; background: 
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .5rem 0 1rem; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 2.8rem 0 .8rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-h1, h2, p, li { overflow-wrap: anywhere; }
+h3 { font-size: 1.1rem; line-height: 1.35; margin: 1.8rem 0 .6rem; }
+h1, h2, h3, p, li { overflow-wrap: anywhere; }
 p, ul { margin: .7rem 0; max-width: 46rem; }
 ul { padding-left: 1.3rem; }
 li { margin: .35rem 0; }
@@ -44,7 +45,7 @@ summary { font-size: 1.3rem; font-weight: 600; cursor: pointer; margin-top: 2.8r
   border-top: 1px solid var(--line); }
 details h2 { display: none; }
 code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
-h2 code { font-size: 1em; font-weight: inherit; }
+h2 code, h3 code { font-size: 1em; font-weight: inherit; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .8rem .4rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
@@ -54,7 +55,7 @@ th:not(:first-child), td:not(:first-child) { padding-left: .8rem; }
 .settings td { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .figure { display: block; overflow-x: auto; margin: 1rem 0; }
 .figure svg { display: block; width: 100%; min-width: 20rem; max-width: 40rem; height: auto; }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } .figure, table { break-inside: avoid; } }
+@media print { body { max-width: none; padding: 0; } h2, h3 { break-after: avoid; } .figure, table { break-inside: avoid; } }
 </style>
 </head>
 <body>
