@@ -99,12 +99,14 @@ SLOW = {
     ("docs/guide/speed.md", "Compiling"),
     ("docs/guide/speed.md", "The whole of `learn()`"),
     ("docs/guide/speed.md", "Measuring it yourself"),
+    ("docs/guide/temperature.md", "Low temperatures and several modes"),
     ("docs/guide/zoo.md", "Benchmark"),
     ("docs/guide/zoo.md", "Hyperparameter files"),
     ("docs/guide/zoo.md", "Hyperparameter search"),
     ("docs/guide/zoo.md", "On several machines"),
     ("docs/guide/zoo.md", "Plots"),
     ("docs/guide/zoo.md", "The unmodified commands"),
+    ("docs/results/discretesac.md", "Every seed"),
     ("docs/results/discretesac.md", "How to replicate"),
     ("docs/results/discretesac.md", "LunarLander-v3 on fresh seeds"),
     ("docs/results/discretesac.md", "Which target entropy?"),
@@ -114,6 +116,7 @@ SLOW = {
     ("docs/results/s2ac.md", "How to replicate"),
     ("docs/results/sacnf.md", "How to replicate"),
     ("docs/results/soft_q_learning.md", "How to replicate"),
+    ("docs/results/soft_q_learning.md", "Modes of other widths"),
 }
 # Pages whose commands take long: the same commands are tested in files of their own
 SLOW_PAGES = tuple(f"docs/guide/{name}.md" for name in ("compare", "environments", "keeps_running", "robustness", "zoo"))
