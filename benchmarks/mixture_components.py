@@ -13,7 +13,7 @@ import numpy as np
 from drawing import STYLE, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from results import COMPONENTS, MODES, cheetah_returns, measures, step_ratio
+from results import COMPONENTS, MODES, cheetah_returns, measures, median_ratio, mixture_row
 
 from sb3_maxent.reporting.formatting import look
 from sb3_maxent.reporting.looks import legend_of_panels
@@ -36,7 +36,12 @@ def draw() -> Figure:
     ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1]
     fit.set(ylabel="KL to the optimum, nats", yscale="log", yticks=ticks, yticklabels=ticks)
     for index, (ending, name) in enumerate((("", "eager"), (", compiled", "compiled")), start=2):
-        cost.plot(COMPONENTS, [step_ratio(n, ending) for n in COMPONENTS], label=f"gradient step, {name}", **look(index))
+        cost.plot(
+            COMPONENTS,
+            [float(median_ratio(mixture_row(n) + ending)) for n in COMPONENTS],
+            label=f"gradient step, {name}",
+            **look(index),
+        )
     cost.axhline(1, color="tab:gray", linewidth=0.8)
     cost.set(ylabel="cost, SB3's SAC = 1", ylim=(0, None))
     returns = [cheetah_returns(n) for n in COMPONENTS]

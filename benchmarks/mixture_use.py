@@ -9,10 +9,9 @@ are, and what the critics say of them. The agents are those of comparisons::
 import argparse
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch as th
-from tables import DATA, write
+from tables import DATA, environment_of, write
 from trained_entropy import states_of
 
 from sb3_maxent import MixtureSAC
@@ -68,7 +67,7 @@ def main() -> None:
     rows = []
     for agent in (agent for folder in args.folder for agent in trained_agents(folder) if agent.algo == "mixturesac"):
         model = MixtureSAC.load(agent.file, device="cpu", custom_objects={"buffer_size": 1})
-        observations = np.array(states_of(model, gym.make(agent.env), args.states))
+        observations = np.array(states_of(model, environment_of(agent), args.states))
         common = {"env": agent.env, "seed": agent.seed, "ent_coef": f"{current_ent_coef(model):.4g}"}
         common["target_entropy"] = f"{current_target_entropy(model):g}"
         rows.append({**common, **use(model, th.as_tensor(observations, dtype=th.float32))})

@@ -26,7 +26,7 @@ from drawing import STYLE, save
 from multimodal import GOALS, key_of, measure_goals
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from tables import DATA, read, write
+from tables import DATA, environment_of, read, write
 
 from sb3_maxent import S2AC, SoftQLearning
 from sb3_maxent.figures import multigoal_figure
@@ -75,7 +75,7 @@ def draw(agent: TrainedAgent, folder: Path) -> None:
     th.manual_seed(agent.seed)
     with matplotlib.rc_context(STYLE):
         obstacles = OBSTACLES[key["task"]] if key["task"] == "multigoal-maxent" else []
-        figure = multigoal_figure({name: agent.load("cpu")}, gym.make(agent.env, **agent.env_kwargs, obstacles=obstacles))
+        figure = multigoal_figure({name: agent.load("cpu")}, environment_of(agent, obstacles=obstacles))
         save(figure, folder / f"{'_'.join(filter(None, key.values()))}.svg", f"{name}: trajectories, Q and sampled actions")
 
 

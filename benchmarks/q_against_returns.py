@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from tables import DATA, keys_in, label_of, write
+from tables import DATA, environment_of, keys_in, label_of, write
 
 from sb3_maxent.measures import current_ent_coef
 from sb3_maxent.zoo import trained_agents
@@ -75,7 +75,7 @@ def main() -> None:
             continue
         th.manual_seed(agent.seed)
         common = {"steps": str(model.num_timesteps), "ent_coef": f"{current_ent_coef(model):.4g}"}
-        row = {**key, **common, **measure(model, gym.make(agent.env, **agent.env_kwargs), args.episodes)}
+        row = {**key, **common, **measure(model, environment_of(agent), args.episodes)}
         write(args.csv, COLUMNS, [row], append=True)
         print(row, flush=True)
 

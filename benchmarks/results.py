@@ -153,22 +153,30 @@ COMPILED = ", compiled"
 
 
 def times_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
-    """Milliseconds of an algorithm's gradient step (or of acting, by name) in each round."""
+    """Milliseconds of an algorithm's gradient step (or of acting, by name) in each round; of SB3's SAC in all processes."""
     return read("speed", what=what, size=size, threads=threads).value.to_numpy()
 
 
 def ratios_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
-    """Ratios to SB3's SAC, round by round; acting is compared with the same kind of action."""
-    _, separator, action = what.partition(": ")
-    times, baseline = (times_of(each, size, threads) for each in (what, BASELINE + separator + action))
-    return times / (baseline if len(times) == len(baseline) else np.median(baseline))
+    """
+    Ratios to SB3's SAC in the same process, round by round; acting is compared with the same kind of action. Products alone
+    have one time. sbx works in another process, beside which SAC was slower, so its ratios are to SAC's median elsewhere.
+    """
+    of, separator, action = what.partition(": ")
+    rows = read("speed", what=what, size=size, threads=threads)
+    if of == BASELINE:
+        return np.ones(len(rows))
+    (beside,) = rows.beside.unique()
+    baseline = read("speed", what=BASELINE + separator + action, size=size, threads=threads)
+    if what.startswith("sbx "):
+        return rows.value.to_numpy() / np.median(baseline.value)
+    baseline = baseline[baseline.beside == beside].value.to_numpy()
+    return rows.value.to_numpy() / (baseline if len(rows) == len(baseline) else np.median(baseline))
 
 
 def median_ratio(what: str, size: str = "usual", threads: int = 1) -> str:
-    """Median ratio to SB3's SAC, or nothing where it was not measured."""
-    rows = read_file(DATA / "speed.csv")
-    found = (rows.what == what) & (rows["size"] == size) & (rows.threads == threads)
-    return f"{np.median(ratios_of(what, size, threads)):.2f}" if found.any() else ""
+    """Median ratio to SB3's SAC."""
+    return f"{np.median(ratios_of(what, size, threads)):.2f}"
 
 
 def acting(name: str, deterministic: bool) -> str:
@@ -184,11 +192,17 @@ def speed_lines(algorithms: list[str], threads: Iterable[int] = (1, 2)) -> Itera
         yield [name, n_threads, f"{np.median(times_of(name, threads=n_threads)):.2f}", f"{np.median(ratios):.2f}{spread}"]
 
 
+def step_ratio(name: str, size: str = "usual", compiled: bool = False) -> str:
+    """Median ratio of a gradient step, or nothing for what is not compiled or has one size only."""
+    if (compiled and name in EAGER_ONLY) or (size == "small" and name.startswith(USUAL_ONLY)):
+        return ""
+    return median_ratio(name + COMPILED * compiled, size)
+
+
 def step_lines(names: dict[str, str]) -> Iterable[list[object]]:
     """A line for each name that is shown: ratios of a gradient step in both sizes, eager and compiled."""
     for shown, name in names.items():
-        steps = itertools.product(SIZES, (name, name + COMPILED))
-        yield [shown, *(median_ratio(step, size) for size, step in steps)]
+        yield [shown, *(step_ratio(name, size, compiled) for size in SIZES for compiled in (False, True))]
 
 
 SPEED_HEADER = ["algorithm", "threads", "ms a step (median)", "ratio to SB3 SAC (median, lowest - highest)"]
@@ -196,13 +210,18 @@ STEP_HEADER = ["algorithm", *(f"{size}, {how}" for size in SIZES for how in ("ea
 Q_CLIP = "DiscreteSAC, q_clip and entropy_penalty"
 SQL_BOX = "SoftQLearning, continuous, 16 + 16 particles"
 SQL_ONE = "SoftQLearning, continuous, 1 critic"
-MIXTURE_FOUR, AUTHORS = "MixtureSAC, 4 components", "S2AC, the authors' code"
+AUTHORS, PRODUCTS = "S2AC, the authors' code", "matrix products alone of "
+USUAL_ONLY = (AUTHORS, PRODUCTS)
 
 
 def products_of(algorithm: str) -> str:
     """Name of the row of the matrix products alone, which has their size in it."""
     rows = read_file(DATA / "speed.csv")
-    return next(what for what in rows.what if what.startswith(f"matrix products alone of {algorithm} ("))
+    return next(what for what in rows.what if what.startswith(f"{PRODUCTS}{algorithm} ("))
+
+
+EAGER_ONLY = {"SB3 DQN", AUTHORS, products_of("S2AC"), "S2AC, fixed start", "S2AC, without our additions"}
+EAGER_ONLY |= {"S2AC, general path", "S2AC, Hutchinson", "S2AC, second order"}
 
 
 @table
@@ -213,7 +232,7 @@ def discretesac_speed() -> Table:
 @table
 def soft_q_learning_speed() -> Table:
     discrete = ["SoftQLearning, discrete", "SoftQLearning, discrete, 2 critics"]
-    products = products_of("SoftQLearning, continuous, 16 + 16")
+    products = products_of(SQL_BOX)
     return SPEED_HEADER, speed_lines([BASELINE, *discrete, SQL_BOX, SQL_ONE, "SB3 DQN", "sb3_soft SQL", products])
 
 
@@ -228,16 +247,11 @@ def s2ac_speed() -> Table:
 
 @table
 def s2ac_published() -> Table:
-    theirs = times_of(AUTHORS)
-    lines = [[AUTHORS, f"{np.median(theirs):.0f}", "1"]]
-    for name in (
-        "S2AC",
-        f"S2AC{COMPILED}",
-        "S2AC, 6 particles, compiled",
-        "S2AC, amortized, particles for 16 states, compiled",
-    ):
-        times = times_of(name)
-        lines.append([name, f"{np.median(times):.1f}", f"{np.median(theirs / times):.0f}"])
+    theirs = np.median(ratios_of(AUTHORS))
+    lines = [[AUTHORS, f"{np.median(times_of(AUTHORS)):.0f}", "1"]]
+    few = "S2AC, amortized, particles for 16 states, compiled"
+    for name in ("S2AC", "S2AC, compiled", "S2AC, 6 particles, compiled", few):
+        lines.append([name, f"{np.median(times_of(name)):.1f}", f"{theirs / np.median(ratios_of(name)):.0f}"])
     return ["one thread, usual size", "ms a step", "times as fast"], lines
 
 
@@ -315,7 +329,7 @@ def sacnf_cost() -> Table:
 
 @table
 def speed_steps() -> Table:
-    names = {"SAC's formulas (SACNF, `n_flows=0`)": "SACNF, n_flows=0", "MixtureSAC": MIXTURE_FOUR}
+    names = {"SAC's formulas (SACNF, `n_flows=0`)": "SACNF, n_flows=0", "MixtureSAC": "MixtureSAC"}
     names |= {"MixtureSAC, 1 component": "MixtureSAC, 1 component", "SACNF, spline flow": "SACNF", "S2AC": "S2AC"}
     names |= {name: name for name in ("S2AC, 6 particles", "S2AC, amortized, particles for 16 states")}
     names |= {name: name for name in (SQL_BOX, "SoftQLearning, discrete", "DiscreteSAC", "SB3 DQN")}
@@ -326,33 +340,29 @@ def speed_steps() -> Table:
 
 @table
 def speed_elsewhere() -> Table:
-    shown = {
-        "SACNF, n_flows=0": "SAC's formulas (SACNF, `n_flows=0`)",
-        "DiscreteSAC": "DiscreteSAC",
-        "SACNF": "SACNF, spline flow",
-    }
-    shown |= {MIXTURE_FOUR: "MixtureSAC", "S2AC": "S2AC"}
+    shown = {"SACNF, n_flows=0": "SAC's formulas (SACNF, `n_flows=0`)", "DiscreteSAC": "DiscreteSAC"}
+    shown |= {"MixtureSAC": "MixtureSAC", "SACNF": "SACNF, spline flow", "S2AC": "S2AC"}
     lines = []
     for name, what in shown.items():
         processor = read("speed_elsewhere", what=name).processor.iloc[0]
+        there = read("speed_elsewhere", processor=processor, size="usual")
         cells = []
-        for size, step in itertools.product(SIZES, (name, name + COMPILED)):
-            there = read_file(DATA / "speed_elsewhere.csv")
-            there = there[(there.processor == processor) & (there["size"] == size)]
+        for step in (name, name + COMPILED):
             times, baseline = (there[there.what == of].value.to_numpy() for of in (step, BASELINE))
-            elsewhere = f"{np.median(times / baseline):.2f}" if len(times) else "-"
-            cells.append(f"{elsewhere}; {median_ratio(step, size)}")
-        lines.append([what, processor, *cells])
-    return ["elsewhere; in the table above", "processor", *STEP_HEADER[1:]], lines
+            cells.append(f"{np.median(times / baseline):.2f}" if len(times) else "-")
+        lines.append([what, processor, *cells, *(step_ratio(name, compiled=compiled) for compiled in (False, True))])
+    header = [f"{where}, {how}" for where in ("there", "in the table above") for how in ("eager", "compiled")]
+    return ["usual networks", "processor", *header], lines
 
 
 @table
 def choosing_costs() -> Table:
-    names = {"MixtureSAC": MIXTURE_FOUR, "S2AC": "S2AC", "SACNF": "SACNF", "SoftQLearning, `Box`": SQL_BOX}
+    names = {"MixtureSAC": "MixtureSAC", "S2AC": "S2AC", "SACNF": "SACNF", "SoftQLearning, `Box`": SQL_BOX}
     names |= {name: name for name in ("SoftQLearning, discrete", "DiscreteSAC", "SB3 DQN")}
     lines = []
-    for ending, what in (("", "eager"), (COMPILED, "`compile=True`")):
-        lines.append([what, *(median_ratio(name + ending) for name in names.values())])
+    for compiled in (False, True):
+        what = "`compile=True`" if compiled else "eager"
+        lines.append([what, *(step_ratio(name, compiled=compiled) for name in names.values())])
     return ["a gradient step, SB3's SAC = 1", *names], lines
 
 
@@ -374,7 +384,7 @@ def speed_learn() -> Table:
 @table
 def speed_threads() -> Table:
     shown = {BASELINE: BASELINE, "DiscreteSAC": "DiscreteSAC", "SoftQLearning, discrete": "SoftQLearning, discrete"}
-    shown |= {"SB3 DQN": "SB3 DQN", MIXTURE_FOUR: "MixtureSAC", "SACNF": "SACNF, spline flow"}
+    shown |= {"SB3 DQN": "SB3 DQN", "MixtureSAC": "MixtureSAC", "SACNF": "SACNF, spline flow"}
     shown |= {SQL_BOX: SQL_BOX, "S2AC": "S2AC, 10 particles, 3 steps"}
     lines = []
     for name, what in shown.items():
@@ -386,12 +396,13 @@ def speed_threads() -> Table:
 @table
 def speed_malloc() -> Table:
     lines = []
-    for name, size in itertools.product((BASELINE, "MixtureSAC", "SACNF", "S2AC"), SIZES):
-        rows = read("malloc", algorithm=name, size=size)
-        medians = rows.groupby("memory")["milliseconds a gradient step"].median()
-        cells = [f"{medians[memory]:.1f}" for memory in ("as it is", "kept")]
-        lines.append([name, size, *cells, f"{1 - medians['kept'] / medians['as it is']:.0%}"])
-    return ["algorithm", "size", "ms a step, as it is", "memory kept", "saved"], lines
+    settings = ("given back", "as it is", "all kept")
+    for name in (BASELINE, "MixtureSAC", "SACNF", "S2AC"):
+        medians = read("malloc", algorithm=name).groupby("memory").median(numeric_only=True)
+        times = [f"{medians['milliseconds a gradient step'][memory]:.1f}" for memory in settings]
+        faults = [f"{medians['page faults a step'][memory]:.0f}" for memory in settings]
+        lines.append([name, *times, *faults])
+    return ["algorithm", *(f"{what}, {memory}" for what in ("ms a step", "page faults") for memory in settings)], lines
 
 
 @table
@@ -406,12 +417,11 @@ def speed_s2ac() -> Table:
 
 @table
 def speed_acting() -> Table:
-    names = [BASELINE, MIXTURE_FOUR, "SACNF", "S2AC", "S2AC, amortized", "S2AC, amortized, particles for 16 states"]
+    names = [BASELINE, "MixtureSAC", "SACNF", "S2AC", "S2AC, amortized", "S2AC, amortized, particles for 16 states"]
     lines = []
     for name, deterministic in itertools.product(names, (True, False)):
         what = acting(name, deterministic)
-        shown = f"{'MixtureSAC' if name == MIXTURE_FOUR else name}, `deterministic={deterministic}`"
-        lines.append([shown, f"{np.median(times_of(what)):.2f}", median_ratio(what)])
+        lines.append([f"{name}, `deterministic={deterministic}`", f"{np.median(times_of(what)):.2f}", median_ratio(what)])
     return ["", "ms", "ratio to SB3's SAC"], lines
 
 
@@ -796,10 +806,9 @@ def mixturesac_choices() -> Table:
 COMPONENTS = (1, 2, 4, 6, 8, 16)
 
 
-def step_ratio(n_components: int, ending: str = "") -> float:
-    """Median ratio to SB3's SAC of MixtureSAC's gradient step; the ending is that of the name in the CSV."""
-    plural = "s" * (n_components > 1)
-    return float(np.median(ratios_of(f"MixtureSAC, {n_components} component{plural}{ending}")))
+def mixture_row(n_components: int) -> str:
+    """Name of MixtureSAC's rows in speed.csv; four components are its default."""
+    return "MixtureSAC" if n_components == 4 else f"MixtureSAC, {n_components} component{'s' * (n_components > 1)}"
 
 
 def cheetah_returns(n_components: int) -> np.ndarray:
@@ -814,10 +823,10 @@ def mixturesac_components() -> Table:
     for n in COMPONENTS:
         found = [measures("mixture_components", task, ("mixturesac", f"k{n}")) for task in MODES]
         cells = [(f"{of.kl.mean():.3f}", f"{of.worst_factor.max():.2f}") for of in found]
-        steps = [step_ratio(n, ending) for ending in ("", ", compiled")]
+        steps = [median_ratio(mixture_row(n) + ending) for ending in ("", COMPILED)]
         returns = cheetah_returns(n)
         on_cheetah = f"{returns.mean():.0f} ({', '.join(f'{value:.0f}' for value in returns)})"
-        lines.append([n, *itertools.chain(*cells), *(f"{ratio:.2f}" for ratio in steps), on_cheetah])
+        lines.append([n, *itertools.chain(*cells), *steps, on_cheetah])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("KL", "worst factor")]
     return ["components", *header, "step, eager", "step, compiled", "HalfCheetah-v5, 50k: mean (seed by seed)"], lines
 
@@ -828,7 +837,8 @@ def mixturesac_bounds() -> Table:
     for bound in ("0.35", "0.5", "0.7", "7"):
         found = [measures("mixture_deviations", task, ("mixturesac", f"bound-{bound}")).kl for task in MODES]
         cells = ([f"{kl.mean():.3f}", ", ".join(f"{value:.2f}" for value in kl)] for kl in found)
-        lines.append([f"`max_std={bound}`", *itertools.chain(*cells)])
+        start = ", start_std=0.5" if bound == "7" else ""
+        lines.append([f"`max_std={bound}{start}`", *itertools.chain(*cells)])
     header = [f"{modes}: {what}" for modes in MODES.values() for what in ("mean KL", "seed by seed from 100 on")]
     return ["", *header], lines
 
@@ -881,10 +891,10 @@ def mixturesac_use() -> Table:
 @table
 def mixturesac_cost() -> Table:
     lines = []
-    for name in ("1 component", "2 components", "4 components", "8 components", "16 components"):
-        row = f"MixtureSAC, {name}"
+    for n in (1, 2, 4, 8, 16):
+        row = mixture_row(n)
         what = [row, row + COMPILED, acting(row, True), acting(row, False)]
-        lines.append([name, *map(median_ratio, what)])
+        lines.append([f"{n} component{'s' * (n > 1)}", *map(median_ratio, what)])
     return ["ratio to SB3's SAC", "step, eager", "compiled", "acting, deterministic", "acting, sampled"], lines
 
 

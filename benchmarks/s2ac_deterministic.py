@@ -3,8 +3,9 @@ Which action should S2AC take where one is asked for, and not a random one? Trai
 answers in the same episodes. The agents are those of comparisons::
 
     python -m sb3_maxent.compare --variant s2ac-compiled=s2ac,compile:True --envs Hopper-v5 --first-seed 100 --seeds 2 \\
-        -n 100000 --save-freq 20000 -f runs/hopper
-    python benchmarks/s2ac_deterministic.py -f runs/hopper
+        -n 100000 --save-freq 20000 -f runs/hopper -params batch_size:64 learning_rate:1e-3 learning_starts:1000 \\
+        "policy_kwargs:dict(net_arch=[128,128])" train_freq:1 gradient_steps:1
+    python benchmarks/s2ac_deterministic.py -f runs/hopper --csv s2ac_deterministic.csv
 
 What is in the CSV already is skipped.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch as th
-from tables import DATA, keys_in, write
+from tables import DATA, environment_of, keys_in, label_of, write
 
 from sb3_maxent import S2AC
 from sb3_maxent.measures import current_ent_coef
@@ -25,8 +26,8 @@ from sb3_maxent.s2ac.policies import S2ACPolicy
 from sb3_maxent.s2ac.sampler import Particles
 from sb3_maxent.zoo import trained_agents
 
-KEY = ["env", "seed", "steps", "choice"]
-COLUMNS = [*KEY, "ent_coef", "mean_return", "std_return", "length", "n_episodes"]
+KEY = ["env", "label", "seed", "steps", "choice", "n_episodes"]
+COLUMNS = [*KEY, "ent_coef", "mean_return", "std_return", "length"]
 
 # From (N, d) actions in [-1, 1], their (N, critics) Q and (N,) log-densities to one action (d,)
 Choice = Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]
@@ -37,8 +38,9 @@ def medoid(actions: th.Tensor) -> th.Tensor:
     return actions[th.cdist(actions, actions).sum(dim=1).argmin()]
 
 
+PREDICTED = "highest of the smallest Q"  # what S2AC.predict takes
 CHOICES: dict[str, Choice] = {
-    "highest of the smallest Q": lambda actions, q, log_prob: actions[q.amin(dim=1).argmax()],
+    PREDICTED: lambda actions, q, log_prob: actions[q.amin(dim=1).argmax()],
     "highest of the mean Q": lambda actions, q, log_prob: actions[q.mean(dim=1).argmax()],
     "median of the smallest Q": lambda actions, q, log_prob: actions[q.amin(dim=1).argsort()[len(q) // 2]],
     "mean of the better half by Q": lambda actions, q, log_prob: actions[q.amin(dim=1).argsort()[len(q) // 2 :]].mean(dim=0),
@@ -63,6 +65,12 @@ def particles_at(policy: S2ACPolicy, observation: np.ndarray) -> tuple[th.Tensor
     actions = th.tanh(found.u[0])
     each = states.expand(len(actions), -1)
     return actions, th.cat(policy.critic(each, actions), dim=1), found.log_prob[0]
+
+
+def check_choice(model: S2AC, observation: np.ndarray) -> None:
+    """That S2AC's own choice is among those that are measured."""
+    action = model.policy.unscale_action(CHOICES[PREDICTED](*particles_at(model.policy, observation)).numpy())
+    np.testing.assert_allclose(model.predict(observation, deterministic=True)[0], action, rtol=1e-3, atol=1e-3)
 
 
 def returns(model: S2AC, env: gym.Env, choice: str, n_episodes: int) -> tuple[list[float], list[int]]:
@@ -98,15 +106,18 @@ def main() -> None:
         for file in checkpoints or [agent.file]:
             model = replace(agent, file=file).load("cpu")
             assert isinstance(model, S2AC)
+            env = environment_of(agent)
+            check_choice(model, env.reset(seed=0)[0])
             for choice in (SAMPLED, *CHOICES):
-                key = {"env": agent.env, "seed": str(agent.seed), "steps": str(model.num_timesteps), "choice": choice}
+                values = [agent.env, label_of(agent), agent.seed, model.num_timesteps, choice, args.episodes]
+                key = dict(zip(KEY, map(str, values), strict=True))
                 if key in there:
                     continue
                 th.manual_seed(agent.seed)
-                totals, lengths = returns(model, gym.make(agent.env, **agent.env_kwargs), choice, args.episodes)
+                totals, lengths = returns(model, env, choice, args.episodes)
                 mean, std = np.mean(totals), np.std(totals)
                 row = {**key, "ent_coef": f"{current_ent_coef(model):.4g}", "mean_return": f"{mean:.1f}"}
-                row |= {"std_return": f"{std:.1f}", "length": f"{np.mean(lengths):.0f}", "n_episodes": args.episodes}
+                row |= {"std_return": f"{std:.1f}", "length": f"{np.mean(lengths):.0f}"}
                 write(args.csv, COLUMNS, [row], append=True)
                 print(row, flush=True)
 

@@ -1,13 +1,15 @@
 """
-Cost of a gradient step, as ratios to SB3's SAC: all algorithms in one process, in turn, medians of several rounds.
+Cost of a gradient step, as ratios to SB3's SAC: medians of several rounds.
 
-17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. Two sizes of networks: ``usual``
+Each algorithm has a process of its own, as a user's has, together with SB3's SAC and its own compiled form. The models take
+turns there. Before each timed turn a model takes some steps that are not timed, so that its weights are in the processor's
+cache. 17 observations, 6 actions (HalfCheetah's sizes), each algorithm's defaults otherwise. Two sizes of networks: ``usual``
 (batch 256, networks 256-256) and ``small`` (batch 64, networks 128-128). To add an algorithm, add a line to ``ALGORITHMS``.
 On a machine that does other work, time with one thread. ``--compiled`` times ours with ``compile=True``, too. All that the
-docs tell of speed is from one run, of some 40 minutes, more than half of which is compiling::
+docs tell of speed is from one run, of some 45 minutes, half of which is compiling::
 
     OMP_WAIT_POLICY=passive python benchmarks/speed.py --threads 1 2 --sizes small usual --compiled "S2AC" "SACNF" ... \
-        --rounds 9 --gradient-steps 5 --sbx PYTHON --published PATH --csv benchmarks/data/speed.csv
+        --rounds 9 --gradient-steps 10 --sbx PYTHON --published PATH --csv benchmarks/data/speed.csv
 
 Peers in the same run: with ``--sbx PYTHON``, the interpreter of an environment that has sbx-rl (JAX is no dependency of
 ours), its SAC and DQN, in a process that works while this one waits; with ``--published PATH``, a checkout of the code that
@@ -22,8 +24,9 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +117,6 @@ ALGORITHMS = {
     "MixtureSAC": make("sb3_maxent", "MixtureSAC", BOX),
     "MixtureSAC, 1 component": make("sb3_maxent", "MixtureSAC", BOX, n_components=1),
     "MixtureSAC, 2 components": make("sb3_maxent", "MixtureSAC", BOX, n_components=2),
-    "MixtureSAC, 4 components": make("sb3_maxent", "MixtureSAC", BOX, n_components=4),
     "MixtureSAC, 6 components": make("sb3_maxent", "MixtureSAC", BOX, n_components=6),
     "MixtureSAC, 8 components": make("sb3_maxent", "MixtureSAC", BOX, n_components=8),
     "MixtureSAC, 16 components": make("sb3_maxent", "MixtureSAC", BOX, n_components=16),
@@ -130,6 +132,20 @@ ALGORITHMS = {
 OURS = [name for name, build in ALGORITHMS.items() if build.module == "sb3_maxent"]  # type: ignore[attr-defined]
 SBX = {"sbx SAC": ("SAC", BOX), "sbx DQN": ("DQN", DISCRETE)}
 ONE_THREAD = (COMPILED, *SBX)  # endings of names
+WARM_UP = 3  # steps before each timed turn
+# Algorithms that act in other ways than SAC
+ACTING = (BASELINE, "S2AC", "SACNF", "MixtureSAC")
+
+
+class Row(NamedTuple):
+    """One measurement, as in the CSV file: milliseconds, seconds or a number, by the name of what it is."""
+
+    what: str
+    beside: str  # the algorithm in whose process it was measured
+    size: str
+    threads: int
+    round: int
+    value: float
 
 
 class Sbx:
@@ -181,15 +197,14 @@ def measure(models: dict[str, Any], rounds: int, gradient_steps: int, batch_size
     :return: for each model milliseconds a step, round by round
     """
     times: dict[str, list[float]] = {name: [] for name in models}
-    for name, model in models.items():  # warm up
-        model.train(gradient_steps=1 if name == PUBLISHED else gradient_steps, batch_size=batch_size)
-    print(f"timing gradient steps of {len(models)} models", file=sys.stderr, flush=True)
-    for _ in range(rounds):
+    for round_ in range(rounds + 1):
         for name, model in models.items():
-            steps = 1 if name == PUBLISHED else gradient_steps
+            warm_up, steps = (0, 1) if name == PUBLISHED else (WARM_UP, gradient_steps)
+            model.train(gradient_steps=warm_up, batch_size=batch_size)
             start = time.perf_counter()
             model.train(gradient_steps=steps, batch_size=batch_size)
-            times[name].append((time.perf_counter() - start) / steps * 1000)
+            if round_ > 0:
+                times[name].append((time.perf_counter() - start) / steps * 1000)
     return times
 
 
@@ -250,7 +265,7 @@ def products_of_s2ac(n_particles: int = 10, n_svgd_steps: int = 3) -> list[tuple
 
 
 PRODUCTS = {
-    "SoftQLearning, continuous, 16 + 16": products_of_continuous_sql,
+    "SoftQLearning, continuous, 16 + 16 particles": products_of_continuous_sql,
     "S2AC": products_of_s2ac,
 }
 
@@ -276,18 +291,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def line(name: str, threads: int, times: list[float], baseline: list[float]) -> str:
-    """A line of the table."""
-    ratios = np.array(times) / np.array(baseline)
-    spread = f"{np.median(ratios):.2f}, {ratios.min():.2f} - {ratios.max():.2f}"
-    return f"| {name} | {threads} | {np.median(times):.2f} | {spread} |"
-
-
 def arguments() -> argparse.Namespace:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--gradient-steps", type=int, default=40, help="in each round")
+    parser.add_argument("--gradient-steps", type=int, default=10, help="in each round")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=["usual"])
     parser.add_argument(
@@ -303,33 +311,70 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sbx", type=Path, metavar="PYTHON", help="the interpreter of an environment with sbx-rl")
     parser.add_argument("--published", type=Path, help="a checkout of the code of S2AC's authors")
     parser.add_argument("--csv", type=Path, help="file for the times of all rounds")
+    parser.add_argument("--beside", help=argparse.SUPPRESS)  # measure one algorithm, in this process
     args = parser.parse_args()
     if args.compiled == []:
-        args.compiled = OURS
+        args.compiled = [name for name in OURS if name in args.only]
+    if left_out := set(args.compiled or ()) - set(args.only):
+        parser.error(f"--compiled must be among the names of --only, which lacks {sorted(left_out)}")
     if args.threads[0] != 1 and (args.compiled or args.sbx):
         parser.error("compiled models and sbx are timed with one thread: --threads must begin with 1")
-    if args.published is not None and "usual" not in args.sizes:
+    if args.published is not None and "usual" not in args.sizes and args.beside is None:
         parser.error("--published needs the usual size: --sizes usual")
     return args
 
 
-def make_models(args: argparse.Namespace, size: Size) -> dict[str, Any]:
-    """The models of the table, with full replay buffers."""
-    models = {}
-    for name in dict.fromkeys([BASELINE, *args.only]):
+def make_models(args: argparse.Namespace, name: str, size: Size) -> dict[str, Any]:
+    """SB3's SAC and the models of one algorithm, with full replay buffers; nothing where its package is not installed."""
+    models = {BASELINE: ALGORITHMS[BASELINE](size)}
+    if name == PUBLISHED:
+        models[name] = published.build(args.published, batch_size=size.batch_size)
+    elif name in SBX:
+        models[name] = Sbx(args.sbx, name, size)
+    elif name != BASELINE:
         models[name] = ALGORITHMS[name](size)
-        if name in (args.compiled or ()):
-            models[name + COMPILED] = ALGORITHMS[name](size, compile=True)
-    for name in [name for name, model in models.items() if model is None]:
-        print(f"{name}: not installed, left out")
-        del models[name]
-    for model in models.values():
-        fill(model)
-    if args.sbx is not None:
-        models.update({name: Sbx(args.sbx, name, size) for name in SBX})
-    if args.published is not None and size == USUAL:
-        models[PUBLISHED] = published.build(args.published, batch_size=size.batch_size)
+    if name in (args.compiled or ()):
+        models[name + COMPILED] = ALGORITHMS[name](size, compile=True)
+    if any(model is None for model in models.values()):
+        return {}
+    for of, model in models.items():
+        if of not in (PUBLISHED, *SBX):
+            fill(model)
     return models
+
+
+def measure_one(args: argparse.Namespace, name: str, size_name: str) -> list[Row]:
+    """Measure one algorithm beside SB3's SAC, in this process."""
+    size = SIZES[size_name]
+    models = make_models(args, name, size)
+    rows: list[Row] = []
+
+    def add(what: str, values: Iterable[float], threads: int = 1) -> None:
+        rows.extend(Row(what, name, size_name, threads, index, value) for index, value in enumerate(values))
+
+    for threads in args.threads if models else ():
+        th.set_num_threads(threads)
+        # Another number of threads would compile all models anew
+        timed = {of: model for of, model in models.items() if threads == 1 or not of.endswith(ONE_THREAD)}
+        if len(timed) > 1 or name == BASELINE:
+            for of, times in measure(timed, args.rounds, args.gradient_steps, size.batch_size).items():
+                add(of, times, threads)
+        if name in PRODUCTS and size == USUAL:
+            sizes = PRODUCTS[name]()
+            gflop = 2e-9 * sum(m * k * n for m, k, n in sizes)
+            add(f"matrix products alone of {name} ({gflop:.1f} GFLOP)", [time_products(sizes, args.rounds)], threads)
+    th.set_num_threads(1)
+    for of, model in models.items():
+        if of.endswith(COMPILED):
+            add(f"{of}: seconds to compile", [model._take_step.compile_seconds])
+        elif of == name and of in ALGORITHMS:
+            for part in ("actor", "critic"):
+                add(f"{of}: parameters of the {part}", [n_parameters(model, part)])
+    actors = {of: model for of, model in models.items() if of.startswith(ACTING)}
+    if name.startswith(ACTING) and name != PUBLISHED:
+        for of, times in measure_acting(actors, args.rounds).items():
+            add(of, times)
+    return rows
 
 
 def packages() -> str:
@@ -343,63 +388,67 @@ def packages() -> str:
     return ", ".join(found)
 
 
-def report_on_size(args: argparse.Namespace, size_name: str) -> list[list[Any]]:
-    """Measure and print what one size of networks costs; returns rows of the CSV file."""
-    size, rows = SIZES[size_name], []
-    print(f"{size_name} networks: making and compiling models", file=sys.stderr, flush=True)
-    models = make_models(args, size)
-    print(f"\nbatch {size.batch_size}, networks {list(size.net_arch)}", end=", ")
-    print(f"{args.rounds} rounds of {args.gradient_steps} gradient steps\n")
-    print("| algorithm | threads | ms a step (median) | ratio to SB3 SAC (median, lowest - highest) |\n|---|---|---|---|")
-    for threads in args.threads:
-        th.set_num_threads(threads)
-        # Another number of threads would compile all models anew
-        timed = {name: model for name, model in models.items() if threads == 1 or not name.endswith(ONE_THREAD)}
-        times = measure(timed, args.rounds, args.gradient_steps, size.batch_size)
-        for name, column in times.items():
-            rows += [[name, size_name, threads, index, f"{value:.4f}"] for index, value in enumerate(column)]
-            print(line(name, threads, column, times[BASELINE]), flush=True)
-        for of, sizes_of in PRODUCTS.items() if size == USUAL else ():
-            sizes = sizes_of()
-            products, flop = time_products(sizes, args.rounds), 2e-9 * sum(m * k * n for m, k, n in sizes)
-            name = f"matrix products alone of {of} ({flop:.1f} GFLOP)"
-            rows.append([name, size_name, threads, 0, f"{products:.4f}"])
-            print(f"| {name} | {threads} | {products:.2f} | {products / np.median(times[BASELINE]):.2f} |", flush=True)
-    th.set_num_threads(1)
-    compiled = {name: model._take_step for name, model in models.items() if name.endswith(COMPILED)}
-    if compiled:
-        print("\n| compiled | as | seconds to compile | matrix products |\n|---|---|---|---|")
-    for name, step in compiled.items():
-        library = models[name]._fastest_matmul or "torch"
-        print(f"| {name} | {step.mode} | {step.compile_seconds:.1f} | {library} |")
-        rows.append([f"{name}: seconds to compile", size_name, 1, 0, f"{step.compile_seconds:.1f}"])
-    print("\n| algorithm | parameters of the actor | of the critics |\n|---|---|---|")
-    for name in (name for name in models if name in ALGORITHMS):
-        numbers = {of: n_parameters(models[name], of) for of in ("actor", "critic")}
-        rows += [[f"{name}: parameters of the {of}", size_name, 1, 0, number] for of, number in numbers.items()]
-        print(f"| {name} | {' | '.join(str(number or '') for number in numbers.values())} |")
-    print("\n| acting for one observation | threads | ms (median) | ratio to SB3 SAC (median, lowest - highest) |")
-    print("|---|---|---|---|")
-    known = (BASELINE, "S2AC", "SACNF", "MixtureSAC")
-    actors = {name: model for name, model in models.items() if name.startswith(known) and name != PUBLISHED}
-    times = measure_acting(actors, args.rounds)
-    for name, column in times.items():
-        rows += [[name, size_name, 1, index, f"{value:.4f}"] for index, value in enumerate(column)]
-        baseline = times[f"{BASELINE}: {name.rpartition(': ')[2]}"]
-        print(line(name, 1, column, baseline), flush=True)
-    return rows
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write the CSV file."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row._fields)
+        writer.writerows([*row[:-1], f"{row.value:.6g}"] for row in rows)
+
+
+def measure_in_a_process(name: str, size_name: str) -> list[Row]:
+    """The rows of one algorithm, from a process that has this one's arguments, too, and compiles without a cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        command = [sys.executable, __file__, *sys.argv[1:], "--sizes", size_name, "--csv", str(path), "--beside", name]
+        subprocess.run(command, env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder}, check=True)
+        with path.open(newline="") as file:
+            return [
+                Row(row["what"], row["beside"], row["size"], int(row["threads"]), int(row["round"]), float(row["value"]))
+                for row in csv.DictReader(file)
+            ]
+
+
+def lines_of(rows: Sequence[Row]) -> Iterable[str]:
+    """Lines on one algorithm: the median of what was timed, and its ratios to SB3's SAC round by round; single numbers."""
+    values: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        values.setdefault((row.what, row.threads), []).append(row.value)
+    for (what, threads), times in values.items():
+        of, separator, action = what.partition(": ")
+        baseline = values.get((BASELINE + separator + action, threads))
+        if of == BASELINE != rows[0].beside:
+            continue
+        if baseline is None:
+            yield f"| {what} | {threads} | {times[0]:g} | |"
+            continue
+        over = np.array(times) / (baseline if len(times) == len(baseline) else np.median(baseline))
+        yield f"| {what} | {threads} | {np.median(times):.2f} | {np.median(over):.2f}, {over.min():.2f} - {over.max():.2f} |"
 
 
 def main() -> None:
     """Command line."""
     args = arguments()
-    print(f"{packages()}; {processor()}, {os.cpu_count()} cores")
-    rows = [row for size_name in args.sizes for row in report_on_size(args, size_name)]
-    if args.csv is not None:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["what", "size", "threads", "round", "value"])
-            writer.writerows(rows)
+    if args.beside is not None:
+        write_rows(args.csv, measure_one(args, args.beside, args.sizes[0]))
+        return
+    print(f"{packages()}; {processor()}, {os.cpu_count()} cores; {args.rounds} rounds of {args.gradient_steps} gradient steps")
+    names = list(dict.fromkeys([BASELINE, *args.only]))
+    found: list[Row] = []
+    for size_name in args.sizes:
+        size = SIZES[size_name]
+        peers = [
+            *(SBX if args.sbx is not None else ()),
+            *([PUBLISHED] if args.published is not None and size == USUAL else []),
+        ]
+        print(f"\nbatch {size.batch_size}, networks {list(size.net_arch)}\n")
+        print("| what | threads | ms (median), or a number | ratio to SB3 SAC (median, lowest - highest) |\n|---|---|---|---|")
+        for name in [*names, *peers]:
+            rows = measure_in_a_process(name, size_name)
+            found += rows
+            print(*(lines_of(rows) if rows else [f"| {name} | | not installed, left out | |"]), sep="\n", flush=True)
+            if args.csv is not None:
+                write_rows(args.csv, found)
 
 
 if __name__ == "__main__":

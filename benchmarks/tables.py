@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
+
 if TYPE_CHECKING:
     from sb3_maxent.zoo import TrainedAgent
 
@@ -27,6 +29,19 @@ def keys_in(path: Path, names: Sequence[str]) -> list[dict[str, str]]:
 def label_of(agent: "TrainedAgent") -> str:
     """The name of a comparison's variant without the algorithm's before it, empty for the algorithm itself."""
     return agent.variant.removeprefix(f"{agent.algo}-")
+
+
+def environment_of(agent: "TrainedAgent", **kwargs: Any) -> gym.Env:
+    """
+    The environment of an agent, as a plain one.
+
+    :param kwargs: further arguments of the environment
+    :raises ValueError: if the agent was trained with wrappers or normalised observations, which a plain one has not
+    """
+    names = ("normalize", "env_wrapper", "vec_env_wrapper", "frame_stack")
+    if more := [name for name in names if agent.hyperparams.get(name)]:
+        raise ValueError(f"{agent.file} was trained with {', '.join(more)}; this measures agents without them")
+    return gym.make(agent.env, **agent.env_kwargs, **kwargs)
 
 
 def write(path: Path, columns: list[str], rows: list[dict[str, Any]], append: bool = False) -> None:

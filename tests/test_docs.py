@@ -348,3 +348,28 @@ def tables_of(text):
 def test_tables_of_words_have_no_figures(page):
     """Figures stand in tables that are generated, so that a new measurement leaves no old one behind."""
     assert tables_of(PAGES[page])[1].count("|") > 20 and not re.findall(r"\d+\.\d+", tables_of(PAGES[page])[1])
+
+
+TIMES = r"\b(half|twice|thrice|a (third|quarter|fifth)|(two|three|four|five|six|seven|eight|nine|ten|\d[\d.]*) times)\b"
+COSTS = r"\b(costs?|cheap|cheaper|as fast|faster|as slow|slower)\b"
+
+
+def multiples_of_cost(text):
+    """Sentences that say in words how many times as much something costs."""
+    text = re.sub(r"<!-- results: .*?<!-- end -->", "", without_fences(text), flags=re.DOTALL)
+    return [each for each in re.split(r"[.;|\n]\s", text) if re.search(TIMES, each) and re.search(COSTS, each)]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for page in PAGES
+        if page.startswith("docs/modules/")
+        or page in ("README.md", "docs/index.md", "docs/getting_started.md", "docs/guide/choosing.md")
+    ],
+)
+def test_costs_stand_in_one_place(page):
+    """Pages for users have the generated table of costs, or a link to it, so that no old multiple is left in their words."""
+    assert multiples_of_cost("A step costs three to six times SAC's.") and multiples_of_cost("It has half the cost.")
+    assert not multiples_of_cost(PAGES[page])

@@ -213,8 +213,8 @@ def test_curve_of_odd_runs():
 def test_scores_on_the_way():
     runs = [run("sac", "E", seed, np.arange(1, 9) * 10 * (1 + seed)) for seed in range(3)]
     assert milestones(runs) == [200, 400, 800]
-    np.testing.assert_allclose(scores_at(runs, 200), [20, 40, 60])
-    np.testing.assert_allclose(scores_at(runs, 250), [25, 50, 75], err_msg="between two evaluations")
+    expected = [[20, 25], [40, 50], [60, 75]]
+    np.testing.assert_allclose(scores_at(runs, [200, 250]), expected, err_msg="250 is between two evaluations")
     assert milestones([*runs, run("sac", "E", 3, [1, 2], steps=[50, 400])]) == [100, 200, 400], "up to where all came"
     assert milestones([*runs, run("sac", "E", 3, [1], steps=[50])]) == [], "nothing in common"
     assert milestones(runs, (0.5, 0.51)) == [400], "each step once"
@@ -230,7 +230,10 @@ def test_report_has_scores_on_the_way(few, tmp_path):
     assert sql[1] == "-" and [float(cell.split()[0]) for cell in sql[2:]] == [8, 16]
     assert [float(cell.split()[0]) for cell in sac[1:]] == [2, 4, 8]
     short = write_report(tmp_path, [run("sac", "E", 0, [1])], {}).with_suffix(".md")
-    assert "on the way" not in short.read_text(), "one step is what the table has already"
+    assert "E: IQM on the way" not in short.read_text(), "one step is what the table has already"
+    apart = [run("sac", "E", 0, [1, 2], steps=[10, 20]), run("sql", "E", 0, [1, 2], steps=[50, 100])]
+    text = write_report(tmp_path, apart, {}).with_suffix(".md").read_text()
+    assert "E: IQM on the way" not in text and "`E` has no step that all runs reached" in text
 
 
 def test_draw_learning_curves():

@@ -22,6 +22,7 @@ from sb3_maxent.common.compiled_step import CompiledStep
 from sb3_maxent.common.finite_guard import FiniteGuard
 from sb3_maxent.common.gradient_step import ACTOR_NORM, EagerStep, GradientStepHooks, Optimizers, StepResult
 from sb3_maxent.common.matmul import Library, Matmul, fastest_matmul, keeps_precision, matmul_by, product_sizes
+from sb3_maxent.common.memory import keep_freed_memory
 from sb3_maxent.common.policies import MaxEntPolicy
 from sb3_maxent.common.rng import get_rng_state, set_rng_state
 from sb3_maxent.common.saved_files import algorithm_of, fits, without
@@ -191,6 +192,7 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
 
     def _setup_model(self) -> None:
         self._check_parameters()
+        keep_freed_memory()
         policy_kwargs, ours = self.policy_kwargs, self._policy_parameters()
         if policy_kwargs.get("use_sde"):
             raise ValueError(

@@ -227,6 +227,9 @@ def _guide(comparison: _Comparison) -> Iterable[str]:
         "**Mean, median, IQM** are over the scores of an algorithm's runs. The interquartile mean (IQM) leaves out the lowest"
         " and the highest quarter of the runs: like the median it does not hang on a single run, and it uses more of the data."
         " Tables are in the order of the IQM, best first.",
+        "**IQM on the way:** the same number at a quarter and at half of the steps, and at the last step that all runs of all"
+        " algorithms reached. Between two evaluations of a run its score is interpolated. No number means that a score is not"
+        " finite.",
         f"**[Intervals]** are 95% percentile intervals of a stratified bootstrap over runs ({REPETITIONS:,} resamples, by"
         " rliable): how far the number would move if the experiment were repeated with other seeds. That two intervals"
         " overlap does not show that two algorithms are equally good.",
@@ -314,14 +317,15 @@ def _environment(comparison: _Comparison, env: str, folder: Path) -> Iterable[st
 def _on_the_way(env: str, runs: Mapping[str, Sequence[Result]], decimals: int) -> Iterable[str]:
     """IQM and interval of each algorithm at a quarter and at half of the steps, and at the last one that all runs share"""
     steps = milestones([run for of_algo in runs.values() for run in of_algo])
+    if not steps and any(runs.values()):
+        yield f"{fmt.code(env)} has no step that all runs reached, so their IQM on the way is not compared."
     if len(steps) < 2:
         return
     yield f"### {fmt.code(env)}: IQM on the way"
     rows = []
     for algo, of_algo in runs.items():
         cells = []
-        for step in steps:
-            scores = scores_at(of_algo, step)
+        for scores in scores_at(of_algo, steps).T if of_algo else [np.array([np.nan])] * len(steps):
             finite = np.isfinite(scores).all()
             cells.append(fmt.interval(summarise(scores[:, None])["IQM"], decimals) if finite else fmt.NONE)
         rows.append([fmt.code(algo), *cells])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sb3_maxent.compare.results import Result
 from sb3_maxent.reporting.statistics import bootstrap, interquartile_mean
@@ -63,13 +64,14 @@ def _common_steps(results: Sequence[Result]) -> np.ndarray:
     return steps[(steps >= max(run.steps[0] for run in results)) & (steps <= min(run.steps[-1] for run in results))]
 
 
-def scores_at(results: Sequence[Result], step: float) -> np.ndarray:
+def scores_at(results: Sequence[Result], steps: ArrayLike) -> np.ndarray:
     """
-    :param results: R runs that were evaluated at this step or before, and at this step or later
-    :param step: environment step
-    :return: (R,) mean return over the episodes at that step, interpolated between a run's evaluations
+    :param results: R runs that were evaluated at the first of these steps or before, and at the last or later
+    :param steps: L environment steps, ascending
+    :return: (R, L) mean return over the episodes at these steps, interpolated between a run's evaluations
     """
-    return np.array([np.interp(step, run.steps, evaluation_scores(run)) for run in results])
+    steps = np.asarray(steps, dtype=float)
+    return np.array([np.interp(steps, run.steps, evaluation_scores(run)) for run in results])
 
 
 def milestones(results: Sequence[Result], shares: Sequence[float] = (0.25, 0.5, 1.0)) -> list[int]:
@@ -118,7 +120,7 @@ def learning_curve(results: Sequence[Result]) -> Curve:
         runs = []  # nothing in common: each run by itself
     curve = np.full((3, len(steps)), math.nan)
     if runs:
-        scores = np.stack([scores_at(runs, step) for step in steps], axis=1)  # (runs, L)
+        scores = scores_at(runs, steps)
         finite = np.isfinite(scores).all(axis=0)
         if len(runs) > 1 and finite.any():
             curve[:, finite] = bootstrap(interquartile_mean, [scores[:, finite]], CURVE_REPETITIONS)
