@@ -1,7 +1,8 @@
 """
 What a gradient step gains where glibc keeps the memory that a step gives back, instead of returning it to the system and
-asking for it again in the next step: without ``sb3_maxent.common.memory``, with it, and with glibc's own environment variables.
-Each setting has processes of its own, which take turns, and each algorithm too; networks 256-256, batches of 256, one thread::
+asking for it again in the next step: without ``sb3_maxent.common.memory``, with it, and with glibc's own environment
+variables. Each algorithm has processes of its own with each setting, which take turns; networks 256-256, batches of 256, one
+thread::
 
     OMP_NUM_THREADS=1 python benchmarks/malloc.py --csv malloc.csv
 """
@@ -52,10 +53,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=3, help="of each setting")
     parser.add_argument("--gradient-steps", type=int, default=10, help="in each of five rounds")
     parser.add_argument("--csv", type=Path, default=DATA / "malloc.csv")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, metavar=("NAME", "MEMORY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        return print_times(*args.one, args.gradient_steps)
+        name, memory = args.one
+        return print_times(name, memory, args.gradient_steps)
     if args.processes < 1:
         parser.error(f"--processes must be at least 1, not {args.processes}")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}

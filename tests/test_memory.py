@@ -33,10 +33,10 @@ print(before, faults())
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_a_model_lets_memory_stay():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    output = subprocess.run(
-        [sys.executable, "-c", CODE], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    before, after = map(float, output.split())
-    if before < 5_000:  # 40 MiB are 10,240 pages
-        pytest.skip("another allocator, which keeps memory anyway")
-    assert after < 100
+    for _ in range(6):  # by chance a process keeps memory anyway, one in four
+        output = subprocess.run([sys.executable, "-c", CODE], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        before, after = map(float, output.stdout.split())
+        assert after < 100
+        if before > 5_000:  # 40 MiB are 10,240 pages
+            return
+    pytest.skip("another allocator, which keeps memory anyway")
