@@ -505,19 +505,11 @@ def random_actions() -> Table:
 
 @table
 def choosing_discrete() -> Table:
-    rows = read_file(DATA / "discrete.csv")
-    measured = set(zip(rows.env, rows.algo, strict=True))
-    before = {env for env, _ in discrete_tasks()}
-    lines = []
-    for env, steps in [*discrete_tasks(), ("MountainCar-v0", "120k")]:
-        cells = []
-        for algo, earlier in (("discretesac-compiled", "discretesac"), ("sql-compiled", ""), ("dqn", "discretesac")):
-            runs = [final_returns("discrete", env, algo)] if (env, algo) in measured else []
-            if earlier and env in before:
-                runs.append(final_returns(earlier, env, algo.removesuffix("-compiled")))
-            # The seeds that no tuning saw, once there are as many of them
-            cells.append(over_seeds(max(runs, key=len), with_range=False) if runs else "not measured")
-        lines.append([env, steps, *cells])
+    algos = ("discretesac-compiled", "sql-compiled", "dqn")
+    lines = [
+        [env, steps, *(over_seeds(final_returns("discrete", env, algo), with_range=False) for algo in algos)]
+        for env, steps in [*discrete_tasks(), ("MountainCar-v0", "120k")]
+    ]
     return ["environment", "steps", "DiscreteSAC", "SoftQLearning", "SB3 DQN"], lines
 
 
@@ -579,6 +571,17 @@ def soft_q_learning_returns() -> Table:
         ["Pendulum-v1", "20k", over_seeds(pendulum), f"SB3 SAC: {over_seeds(sac)}"],
     ]
     return ["environment", "steps", "SoftQLearning", "baseline"], lines
+
+
+@table
+def soft_q_learning_mujoco() -> Table:
+    lines = []
+    for env, (algo, name) in itertools.product(MUJOCO[:2], (("sql-compiled", "SoftQLearning"), ("sac", "SB3 SAC"))):
+        rows = read("mujoco", env=env, algo=algo)
+        rows = rows[rows.seed < 3].sort_values("seed")
+        ends = [rows[rows.step == step].mean_return.to_numpy() for step in (50_000, 100_000)]
+        lines.append([env, name, *(f"{mean_and_std(end, 0)} ({', '.join(f'{value:.0f}' for value in end)})" for end in ends)])
+    return ["seeds 0, 1, 2", "", "50k", "100k"], lines
 
 
 @table
