@@ -1,11 +1,11 @@
 """
 How many modes the policies of trained agents have, in states of their own episodes.
 
-In each state 1000 actions are drawn, and taken back to before tanh, where SAC's policy is a Gaussian, with one mode. Mixtures of
-one to five Gaussians are fitted to them. The best one by BIC counts: its density is climbed from each of its means, and where
-the climbs end are the modes. A mode counts with 5% of the actions or more. SB3's SAC is the control: more than one mode there is
-an error of the method. In many dimensions it takes more actions to see a second mode: in 17 not even 5 deviations between two
-are enough with 1000. The agents are those of comparisons::
+In each state 1000 actions are drawn, and taken back to before tanh, where SAC's policy is a Gaussian, with one mode. Mixtures
+of one to five Gaussians are fitted to them. The best one by BIC counts: its density is climbed from each of its means, and
+where the climbs end are the modes. A mode counts with 5% of the actions or more. SB3's SAC is the control: more than one mode
+there is an error of the method. In many dimensions it takes more actions to see a second mode: in 17 of them 4000, where two
+are 5 deviations apart (``--actions``). The agents are those of comparisons::
 
     python -m sb3_maxent.compare --algos sac s2ac mixturesac --envs HalfCheetah-v5 --seeds 5 -n 200000 -f runs/mujoco
     python benchmarks/modes_used.py -f runs/mujoco
