@@ -51,6 +51,7 @@ def make(algo: str, env_id: str, options: dict[str, Any], folder: str) -> Any:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", nargs="+", default=ENVIRONMENTS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400, help="in each round")
     parser.add_argument("--csv", type=Path, help="file for the figures of all rounds")
@@ -59,7 +60,7 @@ def main() -> None:
     zoo.register()
     print(f"{speed.packages()}; {speed.processor()}, {os.cpu_count()} cores")
     rows = []
-    for env_id in ENVIRONMENTS:
+    for env_id in args.envs:
         # The zoo prints each entry
         with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             models = {name: make(algo, env_id, options, folder) for name, (algo, options) in MODELS.items()}
