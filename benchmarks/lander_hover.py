@@ -45,6 +45,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "0.5 to 0.1, exploration, 3 steps": {"target_entropy": "lin_0.5_0.1", "n_steps": 3, **EPSILON},
     "0.9 to 0.1 by 60%": {"target_entropy": falling_early},
     "0.9 to 0.1 by 60%, exploration": {"target_entropy": falling_early, **EPSILON},
+    # The value of the state at the time limit is left out
+    "constant, the time limit is an end": {
+        "target_entropy_ratio": 0.5,
+        "replay_buffer_kwargs": {"handle_timeout_termination": False},
+    },
 }
 ENDS = ("landed", "crashed", "timed_out")
 COLUMNS = [
@@ -60,6 +65,26 @@ COLUMNS = [
     "entropy_air",
     "noop_ground",
 ]
+
+
+def make_model(setting: str, seed: int) -> DiscreteSAC:
+    """The zoo file's DiscreteSAC, but for the target entropy and the exploration."""
+    return DiscreteSAC(
+        "MlpPolicy",
+        Monitor(gym.make(ENV_ID)),
+        learning_rate=LinearSchedule(1e-3, 0.0, 1.0),
+        buffer_size=200_000,
+        learning_starts=1000,
+        batch_size=128,
+        tau=0.01,
+        train_freq=4,
+        gradient_steps=2,
+        critic_ent_coef=0.0,
+        policy_kwargs={"net_arch": [128, 128]},
+        compile=True,
+        seed=seed,
+        **SETTINGS[setting],
+    )
 
 
 def end_of(reward: float, terminated: bool) -> str:
@@ -160,23 +185,7 @@ def main() -> None:
                 continue
             if of_run:  # it was stopped, and starts anew
                 write(args.csv, COLUMNS, [row for row in rows if row not in of_run])
-            model = DiscreteSAC(
-                "MlpPolicy",
-                Monitor(gym.make(ENV_ID)),
-                learning_rate=LinearSchedule(1e-3, 0.0, 1.0),
-                buffer_size=200_000,
-                learning_starts=1000,
-                batch_size=128,
-                tau=0.01,
-                train_freq=4,
-                gradient_steps=2,
-                critic_ent_coef=0.0,
-                policy_kwargs={"net_arch": [128, 128]},
-                compile=True,
-                seed=seed,
-                **SETTINGS[setting],
-            )
-            model.learn(args.steps, callback=Watch(args.csv, setting))
+            make_model(setting, seed).learn(args.steps, callback=Watch(args.csv, setting))
 
 
 if __name__ == "__main__":
