@@ -128,10 +128,10 @@ def over_seeds(values: np.ndarray, digits: int = 1, with_range: bool = True) -> 
     return f"{mean_and_std(values, digits)} ({spread}{len(values)} seeds)"
 
 
-def iqm_of(returns: np.ndarray, more: str = "") -> str:
+def iqm_of(returns: np.ndarray, more: str = "", digits: int = 0) -> str:
     """``interquartile mean (its 95% interval)`` over seeds (N,), and more within the brackets."""
     iqm = summarise(returns[:, None])["IQM"]
-    return f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}{more})"
+    return f"{iqm.value:.{digits}f} ({iqm.low:.{digits}f} to {iqm.high:.{digits}f}{more})"
 
 
 def percent_range(shares: Iterable[Iterable[float]]) -> str:
@@ -482,6 +482,14 @@ def discretesac_hover() -> Table:
     lines.sort(key=lambda line: (order.index(line[0]), line[1]))
     header = ["target entropy, exploration", "seed", "return", "of 20: landed", "timed out", "landings in training"]
     return [*header, "no engine on the ground: at 40k", "at the end"], lines
+
+
+@table
+def discretesac_hover_values() -> Table:
+    columns = ["step", "q", "hovering", "time_limit", "landing", "q_at_rest", "at_rest"]
+    lines = read("lander_values")[columns].round(0).astype(int).to_numpy().tolist()
+    header = ["step", "its own Q", "rewards that follow", "added by the time limit", "rewards after a landing instead"]
+    return [*header, "its Q at rest on the ground", "rewards that follow there"], lines
 
 
 @table

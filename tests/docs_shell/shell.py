@@ -111,6 +111,9 @@ def run_page(steps: list[tuple[str, str]], folder: str, log: str) -> int:
         else:
             process = start(command, folder, log, code)
             process.join(TIMEOUT)
+            if process.is_alive():
+                with open(log, "a") as file:
+                    file.write(f"No end after {TIMEOUT:.0f} seconds: {code}\n")
             succeeded = process.exitcode == 0
             process.kill()
         if not succeeded:
