@@ -453,6 +453,7 @@ def discrete_fresh() -> Table:
         "discretesac-compiled": "DiscreteSAC",
         "sql-compiled": "SoftQLearning",
         "discretesac-free": "DiscreteSAC, no bound",
+        "discretesac-adaptive": 'DiscreteSAC, `target_entropy="adaptive"`',
         "dqn": "SB3 DQN",
         "qrdqn": "QR-DQN (sb3_contrib)",
     }
@@ -548,6 +549,27 @@ def target_entropy_lines(ratios: Iterable[str]) -> Iterable[list[str]]:
 def discretesac_target_entropy() -> Table:
     columns = ["bonus: final returns", "bonus: temperature", "no bonus: final returns", "no bonus: temperature"]
     return ["ratio", *columns], target_entropy_lines(("0.05", "0.3", "0.5", "0.7", "0.98"))
+
+
+@table
+def discretesac_adaptive() -> Table:
+    targets = {
+        "zoo": "",
+        "lin-half": "`lin_0.5_0.1`",
+        "adaptive-half": "`adaptive_0.5_0.1`",
+        "adaptive": "`adaptive`",
+    }
+    usual = {"CartPole-v1": "constant, 0.3", "LunarLander-v3": "`lin_0.5_0.1`"}
+    rows = read_file(DATA / "adaptive_target.csv")
+    lines = []
+    for (env, algo), _ in sorted(
+        rows.groupby(["env", "algo"]), key=lambda pair: (pair[0][0], list(targets).index(pair[0][1]))
+    ):
+        ends = final_returns("adaptive_target", env, algo)
+        seeds = read("adaptive_target", env=env, algo=algo).groupby("seed").mean_return.mean()
+        means = [", ".join(f"{value:.0f}" for value in values) for values in (ends, seeds)]
+        lines.append([env, targets[algo] or usual[env], *means])
+    return ["", "target entropy", "at the end, seeds from 100 on", "mean of the ten evaluations"], lines
 
 
 @table
