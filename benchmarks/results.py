@@ -128,10 +128,10 @@ def over_seeds(values: np.ndarray, digits: int = 1, with_range: bool = True) -> 
     return f"{mean_and_std(values, digits)} ({spread}{len(values)} seeds)"
 
 
-def iqm_of(returns: np.ndarray, more: str = "", digits: int = 0) -> str:
+def iqm_of(returns: np.ndarray, more: str = "") -> str:
     """``interquartile mean (its 95% interval)`` over seeds (N,), and more within the brackets."""
     iqm = summarise(returns[:, None])["IQM"]
-    return f"{iqm.value:.{digits}f} ({iqm.low:.{digits}f} to {iqm.high:.{digits}f}{more})"
+    return f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}{more})"
 
 
 def percent_range(shares: Iterable[Iterable[float]]) -> str:
@@ -452,7 +452,8 @@ def discrete_fresh() -> Table:
     names = {
         "discretesac-compiled": "DiscreteSAC",
         "sql-compiled": "SoftQLearning",
-        "discretesac-free": "DiscreteSAC, no bound",
+        "discretesac-constant": "DiscreteSAC, constant target",
+        "discretesac-free": "DiscreteSAC, constant target, no bound",
         "discretesac-adaptive": 'DiscreteSAC, `target_entropy="adaptive"`',
         "dqn": "SB3 DQN",
         "qrdqn": "QR-DQN (sb3_contrib)",
@@ -467,6 +468,56 @@ def discrete_fresh() -> Table:
             returns = final_returns("discrete", str(env), algo)
             lines.append([env, steps, name, over_seeds(returns), ", ".join(f"{value:.0f}" for value in returns)])
     return ["environment", "steps", "algorithm", "mean ± standard deviation (range)", "seeds 20, 21, 22, ..."], lines
+
+
+# Names in minatar.csv
+ON_MINATAR = {
+    "discretesac-compiled": "DiscreteSAC",
+    "discretesac-first": "DiscreteSAC, no bonus in the critic",
+    "sql-compiled": "SoftQLearning",
+    "dqn": "SB3 DQN",
+    "qrdqn": "QR-DQN (sb3_contrib)",
+}
+
+
+def game(env: str) -> str:
+    """Its name without MinAtar's."""
+    return env.removeprefix("MinAtar/").removesuffix("-v1")
+
+
+@table
+def minatar_seeds() -> Table:
+    lines = []
+    for env, algo in read_file(DATA / "minatar.csv")[["env", "algo"]].drop_duplicates().to_numpy():
+        at = [read("minatar", env=env, algo=algo, step=step).sort_values("seed").mean_return for step in (250_000, 500_000)]
+        lines.append([game(env), ON_MINATAR[algo], *(", ".join(f"{value:.1f}" for value in returns) for returns in at)])
+    return ["seeds 0, 1, ...", "", "250k", "500k"], lines
+
+
+# Names in minatar_discretesac.csv
+MINATAR_SETTINGS = {
+    "zoo": "learned temperature, no bonus in the critic, exploration 0.1",
+    "mean": "the same, mean of the critics",
+    "adaptive": 'the same, `target_entropy="adaptive"`',
+    "fixed": "temperature 0.02, no bonus, exploration from 1 to 0.01",
+    "soft": "temperature 0.02, with its bonus, exploration from 1 to 0.01",
+    "softmean": "the same, mean of the critics",
+    "bonus": "learned temperature, bonus of 0.02 (`critic_ent_coef=0.02`), exploration 0.1",
+}
+
+
+@table
+def minatar_discretesac() -> Table:
+    """Mean of the last three evaluations."""
+    rows = read_file(DATA / "minatar_discretesac.csv")
+    ends = rows[rows.step > 140_000].groupby(["algo", "env"]).mean_return.mean()
+    envs = list(rows.env.unique())
+    lines = [
+        [name, *(f"{ends[algo, env]:.1f}" if (algo, env) in ends else "" for env in envs)]
+        for algo, name in MINATAR_SETTINGS.items()
+        if algo in set(rows.algo)
+    ]
+    return ["DiscreteSAC, 200k steps, seed 100", *(game(env) for env in envs)], lines
 
 
 @table
@@ -559,7 +610,7 @@ def discretesac_adaptive() -> Table:
         "adaptive-half": "`adaptive_0.5_0.1`",
         "adaptive": "`adaptive`",
     }
-    usual = {"CartPole-v1": "constant, 0.3", "LunarLander-v3": "`lin_0.5_0.1`"}
+    usual = {"CartPole-v1": "constant, 0.3", "LunarLander-v3": "`lin_0.5_0.1`"}  # "zoo": the zoo file of then
     rows = read_file(DATA / "adaptive_target.csv")
     lines = []
     for (env, algo), _ in sorted(
