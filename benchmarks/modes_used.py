@@ -22,19 +22,17 @@ import torch as th
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from stable_baselines3.common.base_class import BaseAlgorithm
-from tables import DATA, environment_of, keys_in, label_of, write
+from tables import AGENT, DATA, agents_to_measure, environment_of, write
 from trained_entropy import states_of
 
 from sb3_maxent.measures import current_ent_coef
-from sb3_maxent.zoo import trained_agents
 
 N_STATES, N_ACTIONS, MOST = 50, 1000, 5
 # Share of the actions from which on a mode counts
 SHARE = 0.05
 # Actions this close to a bound have no place before tanh that is known
 BOUND = 1 - 1e-6
-KEY = ["env", "algo", "label", "seed"]
-COLUMNS = [*KEY, "steps", "ent_coef", "modes", "several", "beside_the_heaviest"]
+COLUMNS = [*AGENT, "steps", "ent_coef", "modes", "several", "beside_the_heaviest"]
 
 
 def climb(points: np.ndarray, mixture: GaussianMixture, n_steps: int = 200) -> np.ndarray:
@@ -103,11 +101,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=DATA / "modes_used.csv")
     args = parser.parse_args()
     th.set_num_threads(1)
-    there = keys_in(args.csv, KEY)
-    for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
-        key = {"env": agent.env, "algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed)}
-        if key in there:
-            continue
+    for agent, key in agents_to_measure(args.folder, args.csv):
         model = agent.load("cpu")
         th.manual_seed(agent.seed)
         states = states_of(model, environment_of(agent), args.states)

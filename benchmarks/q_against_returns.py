@@ -16,14 +16,12 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from tables import DATA, environment_of, keys_in, label_of, write
+from tables import AGENT, DATA, agents_to_measure, environment_of, write
 
 from sb3_maxent.measures import current_ent_coef
-from sb3_maxent.zoo import trained_agents
 
 N_EPISODES, HORIZON = 5, 300
-KEY = ["env", "algo", "label", "seed"]
-COLUMNS = [*KEY, "steps", "ent_coef", "return", "length", "q", "discounted_return"]
+COLUMNS = [*AGENT, "steps", "ent_coef", "return", "length", "q", "discounted_return"]
 
 
 @th.no_grad()
@@ -64,11 +62,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=DATA / "q_against_returns.csv")
     args = parser.parse_args()
     th.set_num_threads(1)
-    there = keys_in(args.csv, KEY)
-    for agent in (agent for folder in args.folder for agent in trained_agents(folder)):
-        key = {"env": agent.env, "algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed)}
-        if key in there:
-            continue
+    for agent, key in agents_to_measure(args.folder, args.csv):
         model = agent.load("cpu")
         if not isinstance(model, OffPolicyAlgorithm) or not hasattr(model, "critic"):
             print(f"{' '.join(agent.key)}: no critic of actions", flush=True)

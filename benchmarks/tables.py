@@ -1,7 +1,7 @@
 """The raw data of the benchmarks: CSV files in ``benchmarks/data``."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from sb3_maxent.zoo import TrainedAgent
 
 DATA = Path(__file__).parent / "data"
+# Columns that say which agent a row is about
+AGENT = ["env", "algo", "label", "seed"]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -29,6 +31,17 @@ def keys_in(path: Path, names: Sequence[str]) -> list[dict[str, str]]:
 def label_of(agent: "TrainedAgent") -> str:
     """The name of a comparison's variant without the algorithm's before it, empty for the algorithm itself."""
     return agent.variant.removeprefix(f"{agent.algo}-")
+
+
+def agents_to_measure(folders: Iterable[Path], path: Path) -> Iterator[tuple["TrainedAgent", dict[str, str]]]:
+    """The agents of comparisons that are not in the CSV yet, and the first columns of their rows (``AGENT``)."""
+    from sb3_maxent.zoo import trained_agents
+
+    there = keys_in(path, AGENT)
+    for agent in (agent for folder in folders for agent in trained_agents(folder)):
+        key = {"env": agent.env, "algo": agent.algo, "label": label_of(agent), "seed": str(agent.seed)}
+        if key not in there:
+            yield agent, key
 
 
 def environment_of(agent: "TrainedAgent", **kwargs: Any) -> gym.Env:
