@@ -21,6 +21,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from lander_hover import ENV_ID, end_of, make_model
+from q_against_returns import discounted_to_go
 from tables import DATA, write
 
 from sb3_maxent import DiscreteSAC
@@ -44,11 +45,6 @@ def q_values(model: DiscreteSAC, observation: np.ndarray) -> np.ndarray:
     return th.stack(model.critic(th.as_tensor(observation[None]))).amin(dim=0)[0].numpy()
 
 
-def discounted(rewards: list[float], gamma: float) -> float:
-    """Sum of the rewards, the first one as it is."""
-    return float(np.dot(rewards, gamma ** np.arange(len(rewards))))
-
-
 @th.no_grad()
 def value(model: DiscreteSAC, observation: np.ndarray) -> float:
     """What the time limit leaves in the targets: the policy's mean of the target critics' values, the lower one of the two."""
@@ -57,11 +53,14 @@ def value(model: DiscreteSAC, observation: np.ndarray) -> float:
     return min((probabilities * q).sum().item() for q in model.critic_target(states))
 
 
-def play(env: gym.Env, pilots: list[tuple[int, DiscreteSAC]]) -> tuple[list[np.ndarray], list[int], list[float], str]:
+def play(
+    env: gym.Env, first: DiscreteSAC, then: DiscreteSAC, takeover: int
+) -> tuple[list[np.ndarray], list[int], list[float], str]:
     """
     One episode with deterministic actions, always the same one.
 
-    :param pilots: from which step on which agent acts
+    :param first: the agent that acts before the step ``takeover``
+    :param then: the agent that acts from there on
     :return: states (one more than actions), actions, rewards, and how it ended
     """
     observation, _ = env.reset(seed=EPISODE)
@@ -70,7 +69,7 @@ def play(env: gym.Env, pilots: list[tuple[int, DiscreteSAC]]) -> tuple[list[np.n
     rewards: list[float] = []
     terminated = truncated = False
     while not terminated and not truncated:
-        model = [model for start, model in pilots if start <= len(actions)][-1]
+        model = first if len(actions) < takeover else then
         actions.append(int(model.predict(states[-1], deterministic=True)[0]))
         observation, reward, terminated, truncated, _ = env.step(actions[-1])
         states.append(observation)
@@ -91,25 +90,27 @@ def main() -> None:
     th.set_num_threads(1)
     hovering, landing = (trained(args.setting, seed, args.steps, args.folder) for seed in (args.hovering, args.landing))
     env, gamma = gym.make(ENV_ID), hovering.gamma
-    states, actions, rewards, end = play(env, [(0, hovering)])
+    states, actions, rewards, end = play(env, hovering, hovering, 0)
+    to_go = discounted_to_go(rewards, gamma)
     print(f"The episode: {end} after {len(rewards)} steps, return {sum(rewards):.1f}")
     last = value(hovering, states[-1]) if end == "timed_out" else 0.0
     rows = []
     for step in range(0, len(rewards), EVERY):
-        seen, _, paid, how = play(env, [(0, hovering), (step, landing)])
+        seen, _, paid, how = play(env, hovering, landing, step)
+        landing_to_go = discounted_to_go(paid, gamma)
         row = {
             "step": step,
             "height": f"{states[step][1]:.2f}",
             "q": f"{q_values(hovering, states[step])[actions[step]]:.1f}",
-            "hovering": f"{discounted(rewards[step:], gamma):.1f}",
+            "hovering": f"{to_go[step]:.1f}",
             "time_limit": f"{gamma ** (len(rewards) - step) * last:.1f}",
-            "landing": f"{discounted(paid[step:], gamma):.1f}",
+            "landing": f"{landing_to_go[step]:.1f}",
             "landed": how,
         }
         at_rest = [number for number in range(step, len(paid)) if seen[number][6:].all()]
         if at_rest:
             row["q_at_rest"] = f"{q_values(hovering, seen[at_rest[0]])[0]:.1f}"
-            row["at_rest"] = f"{discounted(paid[at_rest[0] :], gamma):.1f}"
+            row["at_rest"] = f"{landing_to_go[at_rest[0]]:.1f}"
         rows.append(row)
         print(row, flush=True)
     write(args.csv, COLUMNS, rows)

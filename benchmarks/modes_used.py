@@ -76,8 +76,7 @@ def shares_of_modes(samples: np.ndarray) -> np.ndarray:
 def draw(model: BaseAlgorithm, state: np.ndarray, n_actions: int) -> np.ndarray:
     """Sampled actions in one state, before tanh (n_actions, d)."""
     actions, _ = model.predict(np.repeat(state[None], n_actions, axis=0))
-    space = model.action_space
-    return np.arctanh(np.clip(2 * (actions - space.low) / (space.high - space.low) - 1, -BOUND, BOUND))  # type: ignore[attr-defined]
+    return np.arctanh(np.clip(model.policy.scale_action(actions), -BOUND, BOUND))
 
 
 def measure(model: BaseAlgorithm, states: list[np.ndarray], n_actions: int) -> dict[str, str]:

@@ -24,6 +24,14 @@ N_EPISODES, HORIZON = 5, 300
 COLUMNS = [*AGENT, "steps", "ent_coef", "return", "length", "q", "discounted_return"]
 
 
+def discounted_to_go(rewards: list[float], gamma: float) -> np.ndarray:
+    """For each step of an episode, the rewards from there on, discounted (steps,)."""
+    to_go, value = np.zeros(len(rewards)), 0.0
+    for index in reversed(range(len(rewards))):
+        to_go[index] = value = rewards[index] + gamma * value
+    return to_go
+
+
 @th.no_grad()
 def measure(model: OffPolicyAlgorithm, env: gym.Env, n_episodes: int) -> dict[str, str]:
     """
@@ -42,9 +50,7 @@ def measure(model: OffPolicyAlgorithm, env: gym.Env, n_episodes: int) -> dict[st
             observation, reward, terminated, truncated, _ = env.step(action)
             rewards.append(float(reward))
             done = terminated or truncated
-        to_go, value = np.zeros(len(rewards)), 0.0
-        for index in reversed(range(len(rewards))):
-            to_go[index] = value = rewards[index] + model.gamma * value
+        to_go = discounted_to_go(rewards, model.gamma)
         n_known = len(rewards) if terminated else max(len(rewards) - HORIZON, 0)
         tensors = (th.as_tensor(np.array(each), dtype=th.float32) for each in (observations, actions))
         values["q"] += th.cat(model.critic(*tensors), dim=1).amin(dim=1)[:n_known].tolist()  # type: ignore[attr-defined]

@@ -447,37 +447,31 @@ def discretesac_returns() -> Table:
     return ["environment", "steps", "DiscreteSAC", "SB3 DQN", "reported elsewhere"], lines
 
 
+# Names in discrete.csv and minatar.csv
+DISCRETE = {
+    "discretesac-compiled": "DiscreteSAC",
+    "discretesac-first": "DiscreteSAC, no bonus in the critic",
+    "sql-compiled": "SoftQLearning",
+    "discretesac-constant": "DiscreteSAC, constant target",
+    "discretesac-free": "DiscreteSAC, constant target, no bound",
+    "discretesac-adaptive": 'DiscreteSAC, `target_entropy="adaptive"`',
+    "dqn": "SB3 DQN",
+    "qrdqn": "QR-DQN (sb3_contrib)",
+}
+
+
 @table
 def discrete_fresh() -> Table:
-    names = {
-        "discretesac-compiled": "DiscreteSAC",
-        "sql-compiled": "SoftQLearning",
-        "discretesac-constant": "DiscreteSAC, constant target",
-        "discretesac-free": "DiscreteSAC, constant target, no bound",
-        "discretesac-adaptive": 'DiscreteSAC, `target_entropy="adaptive"`',
-        "dqn": "SB3 DQN",
-        "qrdqn": "QR-DQN (sb3_contrib)",
-    }
     present = read_file(DATA / "discrete.csv")
     lines = []
     for env, group in present.groupby("env", sort=False):
         steps = f"{int(group.step.max()) // 1000}k"
-        for algo, name in names.items():
+        for algo, name in DISCRETE.items():
             if algo not in set(group.algo):
                 continue
             returns = final_returns("discrete", str(env), algo)
             lines.append([env, steps, name, over_seeds(returns), ", ".join(f"{value:.0f}" for value in returns)])
     return ["environment", "steps", "algorithm", "mean ± standard deviation (range)", "seeds 20, 21, 22, ..."], lines
-
-
-# Names in minatar.csv
-ON_MINATAR = {
-    "discretesac-compiled": "DiscreteSAC",
-    "discretesac-first": "DiscreteSAC, no bonus in the critic",
-    "sql-compiled": "SoftQLearning",
-    "dqn": "SB3 DQN",
-    "qrdqn": "QR-DQN (sb3_contrib)",
-}
 
 
 def game(env: str) -> str:
@@ -490,7 +484,7 @@ def minatar_seeds() -> Table:
     lines = []
     for env, algo in read_file(DATA / "minatar.csv")[["env", "algo"]].drop_duplicates().to_numpy():
         at = [read("minatar", env=env, algo=algo, step=step).sort_values("seed").mean_return for step in (250_000, 500_000)]
-        lines.append([game(env), ON_MINATAR[algo], *(", ".join(f"{value:.1f}" for value in returns) for returns in at)])
+        lines.append([game(env), DISCRETE[algo], *(", ".join(f"{value:.1f}" for value in returns) for returns in at)])
     return ["seeds 0, 1, ...", "", "250k", "500k"], lines
 
 
@@ -604,22 +598,17 @@ def discretesac_target_entropy() -> Table:
 
 @table
 def discretesac_adaptive() -> Table:
-    targets = {
-        "zoo": "",
-        "lin-half": "`lin_0.5_0.1`",
-        "adaptive-half": "`adaptive_0.5_0.1`",
-        "adaptive": "`adaptive`",
-    }
-    usual = {"CartPole-v1": "constant, 0.3", "LunarLander-v3": "`lin_0.5_0.1`"}  # "zoo": the zoo file of then
-    rows = read_file(DATA / "adaptive_target.csv")
+    # "zoo" is what the zoo file had when it was measured
+    targets = {"lin-half": "`lin_0.5_0.1`", "adaptive-half": "`adaptive_0.5_0.1`", "adaptive": "`adaptive`"}
+    of_zoo = {"CartPole-v1": "constant, 0.3", "LunarLander-v3": "`lin_0.5_0.1`"}
     lines = []
-    for (env, algo), _ in sorted(
-        rows.groupby(["env", "algo"]), key=lambda pair: (pair[0][0], list(targets).index(pair[0][1]))
-    ):
-        ends = final_returns("adaptive_target", env, algo)
-        seeds = read("adaptive_target", env=env, algo=algo).groupby("seed").mean_return.mean()
-        means = [", ".join(f"{value:.0f}" for value in values) for values in (ends, seeds)]
-        lines.append([env, targets[algo] or usual[env], *means])
+    for env, group in read_file(DATA / "adaptive_target.csv").groupby("env"):
+        for algo, target in {"zoo": of_zoo[str(env)], **targets}.items():
+            if algo not in set(group.algo):
+                continue
+            ends = final_returns("adaptive_target", str(env), algo)
+            means = group[group.algo == algo].groupby("seed").mean_return.mean()
+            lines.append([env, target, *(", ".join(f"{value:.0f}" for value in values) for values in (ends, means))])
     return ["", "target entropy", "at the end, seeds from 100 on", "mean of the ten evaluations"], lines
 
 

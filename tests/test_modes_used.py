@@ -1,5 +1,6 @@
 """benchmarks/modes_used.py: the modes of known densities, from samples."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from modes_used import draw, shares_of_modes
+from stable_baselines3.common.policies import BasePolicy
 
 
 def gaussians(seed, n_dims, weights, centres, std=1.0):
@@ -49,7 +51,9 @@ def test_actions_are_taken_back_to_before_tanh():
         assert states.shape == (3, 5)
         return (np.tanh(before) + 1) / 2 * (space.high - space.low) + space.low, None
 
-    model: Any = SimpleNamespace(predict=predict, action_space=space)
+    policy: Any = SimpleNamespace(action_space=space)
+    policy.scale_action = partial(BasePolicy.scale_action, policy)
+    model: Any = SimpleNamespace(predict=predict, policy=policy)
     drawn = draw(model, np.zeros(5), 3)
     np.testing.assert_allclose(drawn[:2], before[:2], atol=1e-5)
     # An action at its bound has no place that is known

@@ -104,18 +104,20 @@ def run_page(steps: list[tuple[str, str]], folder: str, log: str) -> int:
     for language, code in steps:
         if language == "python":
             ours.send(code)
+            ended = ours.poll(TIMEOUT)
             try:
-                succeeded = ours.poll(TIMEOUT) and ours.recv()
+                succeeded = ended and ours.recv()
             except EOFError:  # it has died
                 succeeded = False
         else:
             process = start(command, folder, log, code)
             process.join(TIMEOUT)
-            if process.is_alive():
-                with open(log, "a") as file:
-                    file.write(f"No end after {TIMEOUT:.0f} seconds: {code}\n")
+            ended = not process.is_alive()
             succeeded = process.exitcode == 0
             process.kill()
+        if not ended:
+            with open(log, "a") as file:
+                file.write(f"No end after {TIMEOUT:.0f} seconds\n")
         if not succeeded:
             break
         done += 1
