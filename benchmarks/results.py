@@ -128,10 +128,13 @@ def over_seeds(values: np.ndarray, digits: int = 1, with_range: bool = True) -> 
     return f"{mean_and_std(values, digits)} ({spread}{len(values)} seeds)"
 
 
-def iqm_of(returns: np.ndarray, more: str = "") -> str:
-    """``interquartile mean (its 95% interval)`` over seeds (N,), and more within the brackets."""
+def iqm_of(returns: np.ndarray, more: str = "", digits: int = 0) -> str:
+    """``interquartile mean (its 95% interval)`` over seeds (N,), and more within the brackets; one seed has no interval."""
     iqm = summarise(returns[:, None])["IQM"]
-    return f"{iqm.value:.0f} ({iqm.low:.0f} to {iqm.high:.0f}{more})"
+    if len(returns) == 1:
+        return f"{iqm.value:.{digits}f}"
+    value, low, high = (f"{each:.{digits}f}" for each in (iqm.value, iqm.low, iqm.high))
+    return f"{value} ({low} to {high}{more})"
 
 
 def percent_range(shares: Iterable[Iterable[float]]) -> str:
@@ -480,12 +483,19 @@ def game(env: str) -> str:
 
 
 @table
-def minatar_seeds() -> Table:
+def minatar() -> Table:
+    present = read_file(DATA / "minatar.csv")
     lines = []
-    for env, algo in read_file(DATA / "minatar.csv")[["env", "algo"]].drop_duplicates().to_numpy():
-        at = [read("minatar", env=env, algo=algo, step=step).sort_values("seed").mean_return for step in (250_000, 500_000)]
-        lines.append([game(env), DISCRETE[algo], *(", ".join(f"{value:.1f}" for value in returns) for returns in at)])
-    return ["seeds 0, 1, ...", "", "250k", "500k"], lines
+    for env, algo in itertools.product(present.env.unique(), DISCRETE):
+        if not ((present.env == env) & (present.algo == algo)).any():
+            continue
+        half, end = (
+            read("minatar", env=env, algo=algo, step=step).sort_values("seed").mean_return.to_numpy()
+            for step in (250_000, 500_000)
+        )
+        seeds = ", ".join(f"{value:.1f}" for value in end)
+        lines.append([game(env), DISCRETE[algo], iqm_of(half, digits=1), iqm_of(end, digits=1), seeds])
+    return ["IQM", "", "250k", "500k", "500k, seeds 0, 1, ..."], lines
 
 
 # Names in minatar_discretesac.csv
