@@ -269,6 +269,8 @@ def test_sampler(study, algo, env_id):
         algorithm: Any = zoo.ALGORITHMS[algo].algorithm
         model = algorithm("MlpPolicy", env, buffer_size=10, device="cpu", policy_kwargs=policy_kwargs, **arguments)
         arguments["train_freq"] = model.train_freq  # a number and a unit
+        if arguments.get("target_entropy") == "auto":
+            arguments["target_entropy"] = arguments["target_entropy_ratio"] * np.log(2)  # nats
         assert all(getattr(model, name) == value for name, value in arguments.items())
         assert model.policy.net_arch == zoo.NET_ARCHS[trial.params["net_arch"]]
         assert model.policy.activation_fn is zoo.ACTIVATIONS[trial.params["activation_fn"]]
@@ -286,6 +288,8 @@ EXPLORATION = {
 # Own parameters of the algorithms: from where to where numbers reach, roughly, and all choices
 RANGES = {
     ("discretesac", "CartPole-v1"): {
+        "ent_coef": {"auto"},
+        "target_entropy": {"auto", "lin_0.5_0.1", "adaptive"},
         "target_entropy_ratio": (0.05, 0.9),
         "q_reduction": {"min", "mean"},
         **EXPLORATION,
@@ -516,7 +520,7 @@ def test_environment_without_hyperparameters(tmp_path):
 @pytest.mark.parametrize(
     "algo, env_id, own",
     [
-        slow("discretesac", "CartPole-v1", ["target_entropy_ratio", "q_reduction"]),
+        slow("discretesac", "CartPole-v1", ["target_entropy", "target_entropy_ratio", "q_reduction"]),
         slow("sql", "MultiGoal-v0", ["ent_coef", "value_proposal", "kernel_update_ratio"]),
         slow("sql", "CartPole-v1", ["ent_coef", "munchausen_coef", "exploration_final_eps"]),
         slow("s2ac", "MultiGoal-v0", ["ent_coef", "n_svgd_steps", "svgd_step_size", "behavior_policy"]),

@@ -127,6 +127,9 @@ def sample_discretesac_params(
     :return: arguments for the algorithm
     """
     params = {
+        # Without these two an entry's own temperature or falling target would stay, and the ratio would mean nothing
+        "ent_coef": trial.suggest_categorical("ent_coef", ["auto"]),
+        "target_entropy": trial.suggest_categorical("target_entropy", ["auto", "lin_0.5_0.1", "adaptive"]),
         "target_entropy_ratio": trial.suggest_float("target_entropy_ratio", 0.05, 0.9),
         "q_reduction": trial.suggest_categorical("q_reduction", list(get_args(QReduction))),
         **_sample_exploration(trial),
