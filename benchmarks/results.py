@@ -359,6 +359,24 @@ def speed_elsewhere() -> Table:
 
 
 @table
+def speed_adam() -> Table:
+    shown = {
+        "SACNF, n_flows=0": "SAC's formulas (SACNF, `n_flows=0`)",
+        "MixtureSAC": "MixtureSAC",
+        "DiscreteSAC": "DiscreteSAC",
+    }
+    lines = []
+    for name, what in shown.items():
+        cells = []
+        for size, code in itertools.product(SIZES, ("before", "after")):
+            rows = [read("speed_adam", code=code, size=size, beside=name, what=of) for of in (name + COMPILED, BASELINE)]
+            times, baseline = (each.sort_values("round").value.to_numpy() for each in rows)
+            cells.append(f"{np.median(times / baseline):.2f}")
+        lines.append([what, *cells])
+    return ["compiled", *(f"{size}, {code}" for size, code in itertools.product(SIZES, ("torch's Adam", "ours")))], lines
+
+
+@table
 def choosing_costs() -> Table:
     names = {"MixtureSAC": "MixtureSAC", "S2AC": "S2AC", "SACNF": "SACNF", "SoftQLearning, `Box`": SQL_BOX}
     names |= {name: name for name in ("SoftQLearning, discrete", "DiscreteSAC", "SB3 DQN")}

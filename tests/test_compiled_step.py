@@ -15,6 +15,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from test_save_load import Clockwork, assert_equal_models
+from torch._inductor.utils import run_and_get_code
 from toys import BatchNormExtractor, make_model
 
 from sb3_maxent import S2AC, SACNF, DiscreteSAC, MixtureSAC, SoftQLearning
@@ -164,7 +165,59 @@ def test_other_optimizers_stand_between_graphs(optimizer):
     check_equal(SoftQLearning, DISCRETE, mode=SEVERAL_GRAPHS, **kwargs)
 
 
+@pytest.mark.parametrize(
+    ("optimizer_class", "settings"),
+    [
+        (th.optim.Adam, {}),
+        (th.optim.Adam, {"betas": (0.0, 0.9), "eps": 1e-3, "maximize": True}),
+        (th.optim.Adam, {"weight_decay": 0.1, "amsgrad": True}),
+        (th.optim.AdamW, {"weight_decay": 0.1}),
+        (th.optim.AdamW, {"amsgrad": True, "maximize": True}),
+    ],
+)
+def test_step_of_adam(optimizer_class, settings):
+    """Beside torch's own, with gradients that fall, so that AMSGrad's largest moment is not the last one"""
+    parameters = [th.linspace(-1, 1, 6).reshape(2, 3), th.ones(4)]
+    theirs = [parameter.clone().requires_grad_() for parameter in parameters]
+    ours = [parameter.clone().requires_grad_() for parameter in parameters]
+    optimizer, kept = (optimizer_class(each, lr=0.01, **settings) for each in (theirs, ours))
+    update = compiled_step.AdamUpdate(kept)
+    for step in range(20):
+        gradients = [th.sin(parameter + step) * 0.8**step for parameter in parameters]
+        if step == 7:
+            gradients[1] = None
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+        with th.no_grad():
+            update.take_learning_rates()
+            update.apply(gradients)
+        for expected, actual in zip(theirs, ours, strict=True):
+            th.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+            for name, value in optimizer.state[expected].items():
+                th.testing.assert_close(kept.state[actual][name], value, rtol=1e-5, atol=1e-9)
+
+
 # ---------------------------------------------------------------------- the graphs
+
+
+def test_bias_corrections_are_computed_once():
+    """In a CPU's graph, and not for each few entries of a parameter: they stand in no loop"""
+    parameter, rate = th.ones(64, 64), th.tensor(0.01)
+    state = {"step": th.tensor(0.0), "exp_avg": th.zeros(64, 64), "exp_avg_sq": th.zeros(64, 64)}
+    settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+    settings |= {"maximize": False, "amsgrad": False, "decoupled_weight_decay": False}
+    compiled = th.compile(partial(compiled_step.adam_step, **settings), fullgraph=True)
+    _, (code,) = run_and_get_code(compiled, parameter, th.ones(64, 64), state, rate)
+    assert code.count("expm1(") >= 2
+    depth, loops = 0, []  # of braces, and those that loops have opened
+    for line in code.splitlines():
+        if "for(int64_t" in line:
+            loops.append(depth)
+        assert not (loops and "expm1(" in line), line
+        depth += line.count("{") - line.count("}")
+        if loops and depth == loops[-1] and "}" in line:
+            loops.pop()
 
 
 def test_what_recompiles():

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,6 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
-from torch.optim.adam import adam
 
 from sb3_maxent.common.gradient_step import (
     Batch,
@@ -105,24 +105,64 @@ class AdamUpdate:
         """
         first = 0
         for parameters, states, rate, settings in self.groups:
-            own = gradients[first : first + len(parameters)]
+            for index, parameter in enumerate(parameters):
+                gradient = gradients[first + index]
+                if gradient is not None:
+                    adam_step(parameter, gradient, {name: of[index] for name, of in states.items()}, rate, **settings)
             first += len(parameters)
-            moved = [index for index, gradient in enumerate(own) if gradient is not None]
 
-            def those(values: Sequence[Any], moved: list[int] = moved) -> list[Any]:
-                return [values[index] for index in moved]
 
-            adam(
-                those(parameters),
-                those(own),
-                those(states["exp_avg"]),
-                those(states["exp_avg_sq"]),
-                those(states["max_exp_avg_sq"]) if settings["amsgrad"] else [],
-                those(states["step"]),
-                foreach=False,
-                lr=rate,
-                **settings,
-            )
+def adam_step(
+    parameter: th.Tensor,
+    gradient: th.Tensor,
+    state: dict[str, th.Tensor],
+    learning_rate: th.Tensor,
+    *,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    maximize: bool,
+    amsgrad: bool,
+    decoupled_weight_decay: bool,
+) -> None:
+    """
+    A step of Adam (https://arxiv.org/abs/1412.6980) or AdamW (https://arxiv.org/abs/1711.05101) for one parameter, in place,
+    with the results of torch's. In a graph of torch's own function the bias corrections, two powers, are computed anew for
+    every few entries of the parameter.
+
+    :param parameter: the parameter
+    :param gradient: its gradient, of the same shape
+    :param state: what the optimizer keeps for it: ``step``, ``exp_avg``, ``exp_avg_sq``, and ``max_exp_avg_sq`` for AMSGrad
+    :param learning_rate: one entry
+
+    The other parameters are those of :class:`torch.optim.Adam`.
+    """
+    if maximize:
+        gradient = -gradient
+    if weight_decay != 0 and decoupled_weight_decay:
+        parameter.mul_(1 - learning_rate * weight_decay)
+    elif weight_decay != 0:
+        gradient = gradient + weight_decay * parameter
+    step, exp_avg, exp_avg_sq = state["step"], state["exp_avg"], state["exp_avg_sq"]
+    step += 1
+    exp_avg.lerp_(gradient, 1 - beta1)
+    exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    if amsgrad:
+        exp_avg_sq = state["max_exp_avg_sq"].copy_(th.maximum(state["max_exp_avg_sq"], exp_avg_sq))
+    step_size = _computed_once(learning_rate / _bias_correction(beta1, step))
+    root = _computed_once(_bias_correction(beta2, step).sqrt())
+    parameter.sub_(step_size * exp_avg / (exp_avg_sq.sqrt() / root + eps))
+
+
+def _bias_correction(beta: float, step: th.Tensor) -> th.Tensor:
+    """``1 - beta^step`` without the cancellation that float32 has at the first steps."""
+    return -th.expm1(step * (math.log(beta) if beta > 0 else -math.inf))
+
+
+def _computed_once(number: th.Tensor) -> th.Tensor:
+    """The same number, which a CPU's graph stores instead of computing it wherever it is read: what is strided has a place."""
+    return number.as_strided((), ()) if number.device.type == "cpu" else number
 
 
 class UntracedUpdate(OptimizerUpdate):
