@@ -205,7 +205,7 @@ def test_bias_corrections_are_computed_once():
     """In a CPU's graph, and not for each few entries of a parameter: they stand in no loop"""
     parameter, rate = th.ones(64, 64), th.tensor(0.01)
     state = {"step": th.tensor(0.0), "exp_avg": th.zeros(64, 64), "exp_avg_sq": th.zeros(64, 64)}
-    settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+    settings: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
     settings |= {"maximize": False, "amsgrad": False, "decoupled_weight_decay": False}
     compiled = th.compile(partial(compiled_step.adam_step, **settings), fullgraph=True)
     _, (code,) = run_and_get_code(compiled, parameter, th.ones(64, 64), state, rate)

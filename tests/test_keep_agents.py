@@ -1,11 +1,13 @@
-"""benchmarks/keep_agents.py: the best agent of each algorithm, small, and playable by the zoo."""
+"""benchmarks/keep_agents.py and film.py: the best agent of each algorithm, small, playable by the zoo, and filmed."""
 
 import sys
 
+import film
 import keep_agents
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from stable_baselines3 import SAC
 
 from sb3_maxent import S2AC
@@ -68,3 +70,21 @@ def test_it_acts_as_before_and_is_small(folders):
         assert str(folders) not in (agent.file.parent / "Pendulum-v1" / "args.yml").read_text()
         kept.set_env(agent.environment())
         kept.learn(30)  # the zoo's --trained-agent can go on from it
+
+
+def test_film(folders, monkeypatch):
+    """Six steps of two agents in three pictures, of which the last differs from the first"""
+    output = folders / "film.webp"
+    options = ["--envs", "Pendulum-v1", "--steps", "6", "--every", "2", "--side", "48", "--quality", "90"]
+    monkeypatch.setattr(sys, "argv", ["film.py", "-f", str(folders / "agents"), *options, "-o", str(output)])
+    film.main()
+    with Image.open(output) as pictures:
+        assert pictures.n_frames == 3 and pictures.size == (2 * 48, 48 + film.LABEL_HEIGHT)
+        pictures.seek(0)
+        first = np.asarray(pictures.convert("RGB"))
+        pictures.seek(2)
+        last = np.asarray(pictures.convert("RGB"))
+    assert (first != last).any()
+    monkeypatch.setattr(sys, "argv", ["film.py", "-f", str(folders / "agents"), "--envs", "Hopper-v5", "-o", str(output)])
+    with pytest.raises(SystemExit):
+        film.main()
