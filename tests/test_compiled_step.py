@@ -183,7 +183,7 @@ def test_step_of_adam(optimizer_class, settings):
     optimizer, kept = (optimizer_class(each, lr=0.01, **settings) for each in (theirs, ours))
     update = compiled_step.AdamUpdate(kept)
     for step in range(20):
-        gradients = [th.sin(parameter + step) * 0.8**step for parameter in parameters]
+        gradients: list[th.Tensor | None] = [th.sin(parameter + step) * 0.8**step for parameter in parameters]
         if step == 7:
             gradients[1] = None
         for parameter, gradient in zip(theirs, gradients, strict=True):
