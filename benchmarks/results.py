@@ -516,6 +516,15 @@ def minatar() -> Table:
     return ["IQM", "", "250k", "500k", "500k, seeds 0, 1, ..."], lines
 
 
+@table
+def pixel_speed() -> Table:
+    medians = read_file(DATA / "pixel_speed.csv").groupby(["algorithm", "env"], sort=False).steps_a_second.median()
+    envs = list(dict.fromkeys(medians.index.get_level_values("env")))
+    names = list(dict.fromkeys(medians.index.get_level_values("algorithm")))
+    lines = [[name, *(f"{medians[name, env]:.0f}" for env in envs)] for name in names]
+    return ["steps a second", *envs], lines
+
+
 # Names in minatar_discretesac.csv
 MINATAR_SETTINGS = {
     "zoo": "learned temperature, no bonus in the critic, exploration 0.1",

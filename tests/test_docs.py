@@ -122,7 +122,7 @@ SLOW = {
 # Pages whose commands take long: the same commands are tested in files of their own
 SLOW_PAGES = tuple(f"docs/guide/{name}.md" for name in ("compare", "environments", "keeps_running", "robustness", "zoo"))
 # What environments need
-NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco", "Hopper": "mujoco", "MinAtar": "minatar"}
+NEEDS = {"LunarLander": "Box2D", "HalfCheetah": "mujoco", "Hopper": "mujoco", "MinAtar": "minatar", "NoFrameskip": "ale_py"}
 
 
 @dataclass(frozen=True)
