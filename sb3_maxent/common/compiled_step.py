@@ -69,8 +69,8 @@ class AdamUpdate:
                 state["step"] = state["step"].to(parameter.device)
             states = {name: [optimizer.state[p][name] for p in parameters] for name in ["step", *names]}
             settings = {
-                "beta1": group["betas"][0],
-                "beta2": group["betas"][1],
+                "beta1": float(group["betas"][0]),
+                "beta2": float(group["betas"][1]),
                 "eps": group["eps"],
                 "weight_decay": group["weight_decay"],
                 "maximize": group["maximize"],
