@@ -197,7 +197,7 @@ def speed_lines(algorithms: list[str], threads: Iterable[int] = (1, 2)) -> Itera
 
 def step_ratio(name: str, size: str = "usual", compiled: bool = False) -> str:
     """Median ratio of a gradient step, or nothing for what is not compiled or has one size only."""
-    if (compiled and name in EAGER_ONLY) or (size == "small" and name.startswith(USUAL_ONLY)):
+    if (compiled and (name in EAGER_ONLY or name.startswith(PRODUCTS))) or (size == "small" and name.startswith(USUAL_ONLY)):
         return ""
     return median_ratio(name + COMPILED * compiled, size)
 
@@ -223,7 +223,7 @@ def products_of(algorithm: str) -> str:
     return next(what for what in rows.what if what.startswith(f"{PRODUCTS}{algorithm} ("))
 
 
-EAGER_ONLY = {"SB3 DQN", AUTHORS, products_of("S2AC"), "S2AC, fixed start", "S2AC, without our additions"}
+EAGER_ONLY = {"SB3 DQN", AUTHORS, "S2AC, fixed start", "S2AC, without our additions"}
 EAGER_ONLY |= {"S2AC, general path", "S2AC, Hutchinson", "S2AC, second order"}
 
 
