@@ -10,22 +10,18 @@ that ends early stays at its last picture. ``--sample`` samples the actions.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch as th
 from PIL import Image, ImageDraw
 from tables import environment_of
 
-from sb3_maxent import zoo
-
-if TYPE_CHECKING:
-    from sb3_maxent.zoo import TrainedAgent
+from sb3_maxent.zoo import TrainedAgent, trained_agents
 
 LABEL_HEIGHT = 14
 
 
-def pictures_of(agent: "TrainedAgent", n_steps: int, every: int, sample: bool) -> list[np.ndarray]:
+def pictures_of(agent: TrainedAgent, n_steps: int, every: int, sample: bool) -> list[np.ndarray]:
     """Every so many steps a picture of an episode; (height, width, 3) each."""
     th.manual_seed(0)
     model, env = agent.load("cpu"), environment_of(agent, render_mode="rgb_array")
@@ -75,19 +71,14 @@ def main() -> None:
     parser.add_argument("--sample", action="store_true")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    agents = [agent for agent in zoo.trained_agents(args.folder) if not args.algos or agent.algo in args.algos]
+    agents = [agent for agent in trained_agents(args.folder) if not args.algos or agent.algo in args.algos]
+    rows = {env: [agent for agent in agents if agent.env == env] for env in args.envs}
+    if missing := [env for env, row in rows.items() if not row]:
+        parser.error(f"{args.folder} has no agent for {', '.join(missing)}")
     films = [
-        [
-            (f"{agent.label}, {env}", pictures_of(agent, args.steps, args.every, args.sample))
-            for agent in agents
-            if agent.env == env
-        ]
-        for env in args.envs
+        [(f"{agent.label}, {env}", pictures_of(agent, args.steps, args.every, args.sample)) for agent in row]
+        for env, row in rows.items()
     ]
-    if not all(films):
-        parser.error(
-            f"{args.folder} has no agent for {', '.join(env for env, row in zip(args.envs, films, strict=True) if not row)}"
-        )
     length = max(len(pictures) for row in films for _, pictures in row)
     frames = [
         grid([[(label, pictures[min(index, len(pictures) - 1)]) for label, pictures in row] for row in films], args.side)

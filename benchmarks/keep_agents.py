@@ -11,43 +11,38 @@ optimizers remember and the training's folders are left out. The CSV says which 
 
 import argparse
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import DATA, read, write
 
-if TYPE_CHECKING:
-    from sb3_maxent.zoo import TrainedAgent
+from sb3_maxent.compare.runs import read_evaluations
+from sb3_maxent.zoo import TrainedAgent, trained_agents
 
 COLUMNS = ["algo", "env", "seed", "steps", "return", "kilobytes"]
 # Of the training's command line, what the zoo reads to play
 ARGUMENTS = ("algo", "env", "seed", "n_timesteps", "env_kwargs", "gym_packages")
 
 
-def last_return(agent: "TrainedAgent") -> float:
+def last_return(agent: TrainedAgent) -> float:
     """Mean return in the last evaluation of the agent's training."""
-    with np.load(agent.file.parent / "evaluations.npz") as evaluations:
-        return float(evaluations["results"][-1].mean())
+    _, returns = read_evaluations(agent.file.parent)
+    return float(returns[-1].mean())
 
 
-def best_of(agents: Iterable["TrainedAgent"]) -> Iterator["TrainedAgent"]:
+def best_of(agents: Iterable[TrainedAgent]) -> list[TrainedAgent]:
     """The best agent of each algorithm and environment."""
-    best: dict[tuple[str, str], TrainedAgent] = {}
-    for agent in agents:
-        key = agent.algo, agent.env
-        if key not in best or last_return(agent) > last_return(best[key]):
-            best[key] = agent
-    yield from best.values()
+    return list({(agent.algo, agent.env): agent for agent in sorted(agents, key=last_return)}.values())
 
 
-def keep(agent: "TrainedAgent", folder: Path) -> Path:
+def keep(agent: TrainedAgent, model: BaseAlgorithm, folder: Path) -> Path:
     """
     Write an agent as the first one of its algorithm and environment.
 
     :param agent: the agent
+    :param model: its model, whose optimizers lose what they remember
     :param folder: where ``<algo>/<env>_1/`` goes, in place of what is there
     :return: the file of the model
     """
@@ -55,12 +50,12 @@ def keep(agent: "TrainedAgent", folder: Path) -> Path:
     place = folder / agent.algo / f"{name}_1"
     shutil.rmtree(place, ignore_errors=True)
     (place / name).mkdir(parents=True)
-    model = agent.load("cpu")
     parameters = model.get_parameters()
     for saved in parameters.values():
         if "param_groups" in saved:  # an optimizer's
             saved["state"] = {}
-    model.set_parameters(parameters)  # type: ignore[arg-type]  # what get_parameters() gives
+    # SB3 annotates a narrower type than that of its own get_parameters()
+    model.set_parameters(parameters)  # type: ignore[arg-type]
     file = place / f"{name}.zip"
     model.save(
         file, exclude=["_last_obs", "_last_original_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer"]
@@ -79,12 +74,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("agents"))
     parser.add_argument("--csv", type=Path, default=DATA / "agents.csv")
     args = parser.parse_args()
-    from sb3_maxent.zoo import trained_agents
-
     agents = [agent for folder in args.folder for agent in trained_agents(folder) if not args.envs or agent.env in args.envs]
     for agent in best_of(agents):
-        file = keep(agent, args.output)
-        row = {"algo": agent.algo, "env": agent.env, "seed": str(agent.seed), "steps": str(agent.load("cpu").num_timesteps)}
+        model = agent.load("cpu")
+        file = keep(agent, model, args.output)
+        row = {"algo": agent.algo, "env": agent.env, "seed": str(agent.seed), "steps": str(model.num_timesteps)}
         row |= {"return": f"{last_return(agent):.1f}", "kilobytes": f"{file.stat().st_size / 1000:.0f}"}
         others = [other for other in read(args.csv) if (other["algo"], other["env"]) != (agent.algo, agent.env)]
         write(args.csv, COLUMNS, [*others, row])

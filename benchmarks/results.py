@@ -160,26 +160,26 @@ def times_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
     return read("speed", what=what, size=size, threads=threads).value.to_numpy()
 
 
-def ratios_of(what: str, size: str = "usual", threads: int = 1) -> np.ndarray:
+def ratios_of(what: str, size: str = "usual", threads: int = 1, file: str = "speed", **equal: object) -> np.ndarray:
     """
     Ratios to SB3's SAC in the same process, round by round; acting is compared with the same kind of action. Products alone
     have one time. sbx works in another process, beside which SAC was slower, so its ratios are to SAC's median elsewhere.
     """
     of, separator, action = what.partition(": ")
-    rows = read("speed", what=what, size=size, threads=threads)
+    rows = read(file, what=what, size=size, threads=threads, **equal)
     if of == BASELINE:
         return np.ones(len(rows))
     (beside,) = rows.beside.unique()
-    baseline = read("speed", what=BASELINE + separator + action, size=size, threads=threads)
+    baseline = read(file, what=BASELINE + separator + action, size=size, threads=threads, **equal)
     if what.startswith("sbx "):
         return rows.value.to_numpy() / np.median(baseline.value)
     baseline = baseline[baseline.beside == beside].value.to_numpy()
     return rows.value.to_numpy() / (baseline if len(rows) == len(baseline) else np.median(baseline))
 
 
-def median_ratio(what: str, size: str = "usual", threads: int = 1) -> str:
+def median_ratio(what: str, size: str = "usual", threads: int = 1, file: str = "speed", **equal: object) -> str:
     """Median ratio to SB3's SAC."""
-    return f"{np.median(ratios_of(what, size, threads)):.2f}"
+    return f"{np.median(ratios_of(what, size, threads, file, **equal)):.2f}"
 
 
 def acting(name: str, deterministic: bool) -> str:
@@ -365,15 +365,12 @@ def speed_adam() -> Table:
         "MixtureSAC": "MixtureSAC",
         "DiscreteSAC": "DiscreteSAC",
     }
-    lines = []
-    for name, what in shown.items():
-        cells = []
-        for size, code in itertools.product(SIZES, ("before", "after")):
-            rows = [read("speed_adam", code=code, size=size, beside=name, what=of) for of in (name + COMPILED, BASELINE)]
-            times, baseline = (each.sort_values("round").value.to_numpy() for each in rows)
-            cells.append(f"{np.median(times / baseline):.2f}")
-        lines.append([what, *cells])
-    return ["compiled", *(f"{size}, {code}" for size, code in itertools.product(SIZES, ("torch's Adam", "ours")))], lines
+    columns = list(itertools.product(SIZES, ("before", "after")))
+    lines = (
+        [what, *(median_ratio(name + COMPILED, size, file="speed_adam", code=code) for size, code in columns)]
+        for name, what in shown.items()
+    )
+    return ["compiled", *(f"{size}, {whose}" for size, whose in itertools.product(SIZES, ("torch's Adam", "ours")))], lines
 
 
 @table

@@ -31,7 +31,8 @@ def folders(tmp_path_factory):
             (settings / "args.yml").write_text(yaml.safe_dump(arguments))
             (settings / "config.yml").write_text(yaml.safe_dump({"policy": "MlpPolicy"}))
             # The first evaluation of the worst one is the best of all
-            np.savez(place / "evaluations.npz", results=np.array([[-100.0 * seed] * 2, [last + 10, last - 10]]))
+            returns = np.array([[-100.0 * seed] * 2, [last + 10, last - 10]])
+            np.savez(place / "evaluations.npz", timesteps=np.array([10, 20]), results=returns)
     command = ["keep_agents.py", "-f", str(root / "runs"), "-o", str(root / "agents"), "--csv", str(root / "agents.csv")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command)
