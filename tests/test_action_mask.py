@@ -49,9 +49,11 @@ class Continuous(Toy):
         return [action == 1 for action in range(4)]
 
 
-@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
-@pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
-@pytest.mark.parametrize("kind", CONTRIB)
+@pytest.mark.parametrize(
+    ("kind", "vec_env_cls", "algorithm"),
+    [(kind, DummyVecEnv, algorithm) for kind in CONTRIB for algorithm in (DiscreteSAC, SoftQLearning)]
+    + [("MultiDiscrete", SubprocVecEnv, DiscreteSAC)],
+)
 def test_contribs_environments(kind, vec_env_cls, algorithm):
     env = make_vec_env(lambda: ActionMaskWrapper(Strict(CONTRIB[kind]())), n_envs=2, vec_env_cls=vec_env_cls, seed=0)
     model = algorithm("MultiInputPolicy", env, exploration_final_eps=0.3, **KWARGS).learn(120)

@@ -3,6 +3,8 @@
 import ast
 import configparser
 import graphlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,9 @@ def test_packages_of_the_wheel():
     listed = set(config["options"]["packages"].split())
     folders = {".".join(path.parent.relative_to(ROOT.parent).parts) for path in ROOT.rglob("__init__.py")}
     assert listed == folders | {"sb3_maxent.hyperparams"}
+
+
+def test_importing_does_not_wait_for_the_compiler():
+    """Torch's compiler takes as long to import as all the rest; the first model does it, as with Stable-Baselines3."""
+    code = "import sys, sb3_maxent; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,7 +25,7 @@ from sb3_maxent.compare.report import draw_learning_curves, write_report
 from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.scores import learning_curve, milestones, scores_at
 from sb3_maxent.reporting import formatting, statistics
-from sb3_maxent.reporting.statistics import mean_with_interval, probability_of_improvement, summarise
+from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
 
 ROOT = Path(__file__).parents[1]
 SETTINGS: dict[str, Any] = {
@@ -98,13 +98,6 @@ def test_estimates_by_hand():
     assert estimates["IQM"].value == (0 + 1 + 2 + 3) / 4
 
 
-def test_the_mean_alone_is_that_of_the_summary():
-    for n in (2, 3, 7):
-        scores = np.random.default_rng(n).normal(size=n)
-        assert mean_with_interval(scores) == pytest.approx(summarise(scores[:, None])["mean"])
-    assert mean_with_interval(np.array([3.0]))[0] == 3 and np.isnan(mean_with_interval(np.array([3.0]))[1:]).all()
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (5, 1), (8, 1), (5, 3), (10, 2)])
 def test_estimates_are_those_of_rliable(shape):
     scores = np.random.default_rng(0).normal(size=shape)
@@ -114,6 +107,20 @@ def test_estimates_are_those_of_rliable(shape):
     median = metrics.aggregate_median(scores) if shape[1] > 1 else np.median(scores)
     assert estimates["median"].value == pytest.approx(median)
     assert all(math.isnan(estimate.low) == (len(scores) == 1) for estimate in estimates.values())
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (7, 1), (5, 3)])
+def test_intervals_are_those_of_rliable(shape):
+    """The same resamples, one after the other."""
+    scores = np.random.default_rng(1).normal(size=shape)
+
+    def function(sample):
+        median = np.median(sample.mean(axis=0)) if shape[1] > 1 else np.median(sample)
+        return np.array([sample.mean(), median, metrics.aggregate_iqm(sample)])
+
+    np.random.seed(0)
+    _, intervals = rliable.library.get_interval_estimates({"": scores}, function, reps=statistics.REPETITIONS)
+    assert np.transpose([estimate[1:] for estimate in summarise(scores).values()]) == pytest.approx(intervals[""])
 
 
 def test_interval_against_another_bootstrap():

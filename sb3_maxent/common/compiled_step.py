@@ -32,9 +32,6 @@ MAX_GRAPHS_OF_A_MODEL = 16
 # Settings of an optimizer that are constants in a graph
 CONSTANTS = ("betas", "eps", "weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
 ONE_GRAPH, SEVERAL_GRAPHS, EAGER = "one graph", "several graphs", "eager"
-# A hook does what a graph can't hold; what stands before and after it can still be compiled
-UNTRACEABLE = (th._dynamo.exc.Unsupported, th._dynamo.exc.UserError)
-COMPILER_ERRORS = (th._dynamo.exc.TorchDynamoException, th._dynamo.exc.FailOnRecompileLimitHit)
 TOO_MANY_GRAPHS = (
     f"`compile=True`: the gradient step was compiled {MAX_GRAPHS_OF_A_MODEL} times, so training goes on without it. A number "
     "on the algorithm is a constant of the graph. Keep one that changes in a tensor, and change that in place."
@@ -43,6 +40,19 @@ HOW_TO_INSTALL = (
     "Compiling needs a C++ compiler: install g++ (Debian and Ubuntu: apt install g++, conda: conda install cxx-compiler), or "
     "let the environment variable CXX name one."
 )
+
+
+# Torch imports its compiler when these are called first: it takes seconds, which `import sb3_maxent` need not wait for
+
+
+def untraceable() -> tuple[type[Exception], ...]:
+    """Errors of a hook that does what a graph can't hold; what stands before and after it can still be compiled."""
+    return th._dynamo.exc.Unsupported, th._dynamo.exc.UserError
+
+
+def compiler_errors() -> tuple[type[Exception], ...]:
+    """Errors of compiling, before anything ran."""
+    return th._dynamo.exc.TorchDynamoException, th._dynamo.exc.FailOnRecompileLimitHit
 
 
 class AdamUpdate:
@@ -168,7 +178,9 @@ def _computed_once(number: th.Tensor) -> th.Tensor:
 class UntracedUpdate(OptimizerUpdate):
     """The step of any other optimizer: it stands between two graphs."""
 
-    apply = th.compiler.disable(OptimizerUpdate.apply)
+    def __init__(self, optimizer: th.optim.Optimizer):
+        super().__init__(optimizer)
+        self.apply = th.compiler.disable(super().apply)  # type: ignore[method-assign]
 
 
 @functools.cache
@@ -203,7 +215,7 @@ def act_compiled(policy: Any, observation: PyTorchObs, deterministic: bool) -> t
     try:
         with settings, _quiet(logging.getLogger("torch._inductor.ir")):
             return _compiled_acting(policy.device.type)(policy, observation, deterministic)
-    except COMPILER_ERRORS:
+    except compiler_errors():
         policy.acting_compiles = False
         return policy.act(observation, deterministic)
 
@@ -323,7 +335,7 @@ class CompiledStep(EagerStep):
         before, start = _graphs_of_the_process(), time.perf_counter()
         try:
             result = self._run(batch, targets_are_due)
-        except COMPILER_ERRORS as error:  # before anything ran
+        except compiler_errors() as error:
             return self._run_otherwise(batch, targets_are_due, error)
         if _graphs_of_the_process() > before:
             self.n_graphs += 1
@@ -348,7 +360,7 @@ class CompiledStep(EagerStep):
     def _run_otherwise(self, batch: Batch, targets_are_due: bool, error: Exception) -> StepResult:
         """Do the step that could not be compiled as one graph, and from now on in the same way; warn once it is done."""
         why = _why_nothing_compiles(batch.rewards.device.type)
-        if why or not isinstance(error, UNTRACEABLE):
+        if why or not isinstance(error, untraceable()):
             self._run_eagerly_from_now_on()
             message = f"`compile=True` has no effect, training goes on without it. {why or _first_line(error)}"
         else:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -122,10 +123,7 @@ def learning_curve(results: Sequence[Result]) -> Curve:
     if runs:
         scores = scores_at(runs, steps)
         finite = np.isfinite(scores).all(axis=0)
-        if len(runs) > 1 and finite.any():
-            curve[:, finite] = bootstrap(interquartile_mean, [scores[:, finite]], CURVE_REPETITIONS)
-        else:
-            curve[0, finite] = interquartile_mean(scores[:, finite])
+        curve[:, finite] = bootstrap(partial(interquartile_mean, axis=1), scores[:, finite], CURVE_REPETITIONS)
     others = tuple(result for result in results if len(result.steps) and not (runs and counts(result)))
     iqm, low, high = curve
     return Curve(results[0].algo, steps, iqm, low, high, len(runs), len(results), others)

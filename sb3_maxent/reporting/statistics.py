@@ -11,6 +11,8 @@ from rliable.library import get_interval_estimates
 REPETITIONS = 5000
 # For each point of a profile: a band need not be as exact as a number in a table
 PROFILE_REPETITIONS = 1000
+# Resamples at once
+BLOCK = 500
 
 
 class Estimate(NamedTuple):
@@ -21,16 +23,17 @@ class Estimate(NamedTuple):
     high: float = math.nan
 
 
-def interquartile_mean(scores: np.ndarray) -> np.ndarray:
+def interquartile_mean(scores: np.ndarray, axis: int = 0) -> np.ndarray:
     """
     Mean of the scores without the lowest and the highest quarter, each rounded down to whole runs: the IQM of rliable,
     which is scipy's trimmed mean (ten times slower: it matters in a bootstrap).
 
-    :param scores: (N, ...) scores
-    :return: (...) IQM over the first axis
+    :param scores: scores
+    :param axis: that of the runs
+    :return: IQM over that axis
     """
-    cut = len(scores) // 4
-    return np.sort(scores, axis=0)[cut : len(scores) - cut].mean(axis=0)
+    cut = scores.shape[axis] // 4
+    return np.sort(scores, axis).take(range(cut, scores.shape[axis] - cut), axis).mean(axis)
 
 
 @contextmanager
@@ -47,22 +50,31 @@ def _same_numbers() -> Iterator[None]:
         np.random.set_state(state)
 
 
-def bootstrap(func: Callable[..., np.ndarray], samples: Sequence[np.ndarray], repetitions: int) -> np.ndarray:
+def bootstrap(statistics: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, repetitions: int) -> np.ndarray:
     """
-    :param func: maps the samples, or as many resampled ones, to (M,) statistics
-    :param samples: arrays (runs, columns), resampled independently of one another, and so is each column (stratum)
+    Stratified bootstrap: each column is resampled by itself. The resamples are those of rliable's
+    ``get_interval_estimates`` after ``np.random.seed(0)``, many at once: it takes a hundredth of the time.
+
+    :param statistics: maps (R, N, T) resamples to their (R, M) statistics
+    :param scores: (N, T) scores of N runs
     :param repetitions: number of resamples
-    :return: (3, M) the statistics, and the lower and the upper end of their 95% percentile intervals
+    :return: (3, M) the statistics, and the lower and the upper end of their 95% percentile intervals, NaN for N = 1
     """
-    with _same_numbers():
-        values, intervals = get_interval_estimates({"": list(samples)}, func, reps=repetitions)
-    return np.vstack([values[""], intervals[""]])
+    values = statistics(scores[None])
+    if len(scores) == 1:
+        return np.vstack([values, np.full((2, values.shape[1]), math.nan)])
+    random = np.random.RandomState(0)
+    blocks = []
+    for done in range(0, repetitions, BLOCK):
+        chosen = random.randint(len(scores), size=(min(BLOCK, repetitions - done), *scores.shape))
+        blocks.append(statistics(np.take_along_axis(scores[None], chosen, axis=1)))
+    return np.vstack([values, np.percentile(np.concatenate(blocks), (2.5, 97.5), axis=0)])
 
 
 def _statistics(scores: np.ndarray) -> np.ndarray:
-    n_environments = scores.shape[1]
-    median = np.median(scores if n_environments == 1 else scores.mean(axis=0))
-    return np.array([scores.mean(), median, interquartile_mean(scores.ravel())])
+    n_samples, _, n_environments = scores.shape
+    median = np.median(scores[..., 0] if n_environments == 1 else scores.mean(axis=1), axis=1)
+    return np.stack([scores.mean(axis=(1, 2)), median, interquartile_mean(scores.reshape(n_samples, -1), axis=1)], axis=1)
 
 
 def summarise(scores: np.ndarray) -> dict[str, Estimate]:
@@ -73,27 +85,10 @@ def summarise(scores: np.ndarray) -> dict[str, Estimate]:
     :param scores: (N, T) final scores of N >= 1 runs on each of T environments
     :return: ``mean``, ``median``, ``IQM``; without intervals for N = 1
     """
-    if len(scores) > 1:
-        estimates = bootstrap(_statistics, [scores], REPETITIONS)
-    else:
-        estimates = np.vstack([_statistics(scores), np.full((2, 3), math.nan)])
+    estimates = bootstrap(_statistics, scores, REPETITIONS)
     return {
         name: Estimate(*map(float, estimate)) for name, estimate in zip(("mean", "median", "IQM"), estimates.T, strict=True)
     }
-
-
-def mean_with_interval(scores: np.ndarray) -> Estimate:
-    """
-    The mean of :func:`summarise` on one environment, with the same resamples, a hundred times faster.
-
-    :param scores: (N,) scores of N >= 1 runs
-    :return: mean; without an interval for N = 1
-    """
-    if len(scores) == 1:
-        return Estimate(float(scores[0]))
-    resamples = np.random.RandomState(0).randint(len(scores), size=(REPETITIONS, len(scores)))
-    low, high = np.percentile(scores[resamples].mean(axis=1), (2.5, 97.5))
-    return Estimate(float(scores.mean()), float(low), float(high))
 
 
 def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Estimate]:
@@ -109,7 +104,10 @@ def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -
         each = [np.mean((x > y.T) + 0.5 * (x == y.T)) for x, y in zip(columns[::2], columns[1::2], strict=True)]
         return np.array([*each, np.mean(each)])
 
-    estimates = bootstrap(probabilities, [scores[:, None] for pair in pairs for scores in pair], REPETITIONS)
+    samples = [scores[:, None] for pair in pairs for scores in pair]
+    with _same_numbers():
+        values, intervals = get_interval_estimates({"": samples}, probabilities, reps=REPETITIONS)
+    estimates = np.vstack([values[""], intervals[""]])
     enough = [min(map(len, pair)) > 1 for pair in pairs]
     estimates[1:, [not each for each in (*enough, all(enough))]] = math.nan
     return [Estimate(*map(float, estimate)) for estimate in estimates.T]
@@ -126,12 +124,10 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
         interval, NaN for N = 1
     """
 
-    def shares(sample: np.ndarray) -> np.ndarray:
-        return (sample[..., None] > thresholds).mean(axis=(0, 1))
+    def shares(samples: np.ndarray) -> np.ndarray:
+        return (samples[..., None] > thresholds).mean(axis=(1, 2))
 
-    if len(scores) > 1:
-        return bootstrap(shares, [scores], PROFILE_REPETITIONS)
-    return np.vstack([shares(scores), np.full((2, len(thresholds)), math.nan)])
+    return bootstrap(shares, scores, PROFILE_REPETITIONS)
 
 
 def normalise(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
