@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -25,6 +26,7 @@ from sb3_maxent import zoo
 from sb3_maxent.compare import __main__ as command
 from sb3_maxent.compare import folder as folders
 from sb3_maxent.compare import report, runs
+from sb3_maxent.compare.results import write_csv
 
 # ---------------------------------------------------------------------- runs
 
@@ -55,7 +57,7 @@ def test_all_finish_and_are_skipped_then(fakes, capsys, monkeypatch):
     for result in results:
         assert result.status == "finished" and result.n_timesteps == 10
         np.testing.assert_array_equal(result.steps, np.arange(1, 11))
-        np.testing.assert_array_equal(result.returns, np.full((10, 3), result.seed))
+        assert (result.means == result.seed).all() and (result.stds == 0).all() and (result.n_episodes == 3).all()
     assert settings["command"].startswith("python -m sb3_maxent.compare --algos s2ac sac --envs")
     assert settings["n_timesteps"] == 10 and settings["eval_freq"] == 1 and settings["eval_episodes"] == 3
     assert settings["hyperparams"]["sac"][SLASH] == "policy: MlpPolicy, learning_rate: 0.001"
@@ -65,6 +67,49 @@ def test_all_finish_and_are_skipped_then(fakes, capsys, monkeypatch):
     output = capsys.readouterr().out
     assert "Finished already, skipped: 8 (s2ac on Pendulum-v1: seeds 0, 1; sac on Pendulum-v1: seeds 0, 1; s2ac on" in output
     assert fakes.take_started() == [] and tree("runs/c/sac") == before
+
+
+def test_results_of_other_comparisons(fakes, capsys):
+    """Their finished runs are not made again, and are in the report; also later, when the files are not named any more."""
+    assert compare(algos="sac", folder="runs/theirs") == 0
+    theirs = folders.read_results(Path("runs/theirs"))
+    write_csv(Path("theirs.csv"), [*theirs, replace(theirs[0], seed=7), replace(theirs[0], seed=1, status="unfinished")])
+    fakes.take_started()
+
+    assert compare("--results", "theirs.csv", "--n-timesteps", "20") == 2
+    assert "--results: there are runs of 10 steps, not of 20 (-n)" in capsys.readouterr().err
+    assert compare("--results", "missing.csv") == 2 and not Path("runs/c").exists()
+    assert "--results missing.csv: there is no such file" in capsys.readouterr().err
+
+    assert compare("--results", "theirs.csv", seeds=2) == 0
+    assert "Finished already, skipped: 1 (sac on Pendulum-v1: seed 0)" in capsys.readouterr().out
+    started = fakes.take_started()
+    assert sorted(" ".join(start.split()[::2]) for start in started) == ["s2ac 0", "s2ac 1", "sac 1"]
+    Path("theirs.csv").unlink()
+    assert compare(seeds=2) == 0 and fakes.take_started() == []
+    assert statuses() == dict.fromkeys(
+        [f"{algo} Pendulum-v1 {seed}" for algo, seed in (("s2ac", 0), ("sac", 0), ("s2ac", 1), ("sac", 1), ("sac", 7))],
+        "finished",
+    )
+    own = {result.key: result for result in folders.read_results(Path("runs/c"))}
+    assert own["sac", BOX, 0].seconds == theirs[0].seconds != own["sac", BOX, 1].seconds
+    assert folders.report_settings(Path("runs/c"))["of other comparisons"].startswith("2 runs, ")
+
+
+def test_report_of_other_comparisons_alone(fakes, capsys):
+    compare(algos="sac", folder="runs/theirs")
+    write_csv(Path("theirs.csv"), folders.read_results(Path("runs/theirs")))
+    assert command.main(["--report-only", "-f", "runs/new"]) == 2
+    for _ in range(2):
+        assert command.main(["--report-only", "--results", "theirs.csv", "-f", "runs/new"]) == 0
+        assert statuses("runs/new") == {"sac Pendulum-v1 0": "finished"}
+    assert command.main(["--report-only", "-f", "runs/new"]) == 0
+    assert folders.report_settings(Path("runs/new")).keys() == {"of other comparisons"}
+    assert compare(algos="s2ac", folder="runs/new") == 0
+    assert statuses("runs/new").keys() == {"sac Pendulum-v1 0", "s2ac Pendulum-v1 0"}
+    Path("theirs.csv").write_text("no results")
+    assert command.main(["--report-only", "--results", "theirs.csv", "-f", "runs/other"]) == 2
+    assert "theirs.csv is no results.csv of a comparison" in capsys.readouterr().err and not Path("runs/other").exists()
 
 
 def test_what_is_passed_to_the_training(fakes):

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rliable import metrics
 
 from sb3_maxent.compare import report, scores
 from sb3_maxent.compare.report import draw_learning_curves, write_report
-from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.results import COLUMNS, Result, of_episodes, read_csv, write_csv
 from sb3_maxent.compare.scores import learning_curve, milestones, scores_at
 from sb3_maxent.reporting import formatting, statistics
 from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
@@ -43,7 +43,9 @@ def run(algo, env, seed, scores, status="finished", steps=None, seconds=10.0, sp
     steps = np.arange(1, len(scores) + 1) * 100 if steps is None else np.asarray(steps)
     returns = np.stack([scores - spread, scores + spread], axis=1)
     n_timesteps = n_timesteps or (int(steps[-1]) if len(steps) else 400)
-    return Result(algo, env, seed, n_timesteps, status, steps, returns, seconds if status == "finished" else None)
+    return Result(
+        algo, env, seed, n_timesteps, status, steps, *of_episodes(returns), seconds if status == "finished" else None
+    )
 
 
 def random_runs(algos, envs, n_seeds, rng, n_evaluations=4):
@@ -264,6 +266,27 @@ def test_draw_learning_curves():
 # ---------------------------------------------------------------------- the files
 
 
+def test_csv_is_read_as_it_was_written(tmp_path):
+    results = [
+        run("sac", "A-v0", 3, [1, np.nan, 1 / 3], seconds=1.25, n_timesteps=400),
+        run("sac", "B-v0", 3, [2], steps=[50], status="unfinished"),
+        run("a variant", "A-v0", 0, [], status="missing"),
+    ]
+    write_csv(tmp_path / "results.csv", results)
+    for read, written in zip(read_csv(tmp_path / "results.csv"), results, strict=True):
+        for field in fields(Result):
+            np.testing.assert_array_equal(getattr(read, field.name), getattr(written, field.name), field.name)
+    (tmp_path / "other.csv").write_text("algo,env,seed,step\nsac,A-v0,0,100\n")
+    with pytest.raises(
+        ValueError, match=r"other\.csv is no results\.csv of a comparison: it has no column status, n_timesteps"
+    ):
+        read_csv(tmp_path / "other.csv")
+    text = (tmp_path / "results.csv").read_text()
+    (tmp_path / "cut.csv").write_text(text[: text.index("0.333")])
+    with pytest.raises(ValueError, match=r"cut\.csv can't be read: could not convert string to float: ''"):
+        read_csv(tmp_path / "cut.csv")
+
+
 def test_report_of_two_environments(tmp_path):
     results = random_runs(["sac", "tqc", "sql"], ["Pendulum-v1", "MultiGoal-v0"], 5, np.random.default_rng(3))
     page = write_report(tmp_path, results, SETTINGS)
@@ -277,7 +300,7 @@ def test_report_of_two_environments(tmp_path):
 
     # The CSV's last evaluations give the tables' numbers
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
-    assert tuple(rows[0]) == report.COLUMNS and len(rows) == len(results) * 4
+    assert tuple(rows[0]) == COLUMNS and len(rows) == len(results) * 4
     assert {(row["status"], row["n_episodes"], row["seconds"]) for row in rows} == {("finished", "2", "10.0")}
     assert all(float(row["std_return"]) == pytest.approx(1) for row in rows)
     found = tables(markdown)

@@ -19,7 +19,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sb3_maxent.compare.folder import differences, read_results, read_settings, report_settings, traces
+from sb3_maxent.compare.folder import (
+    OTHERS,
+    add_others,
+    differences,
+    others,
+    read_others,
+    read_results,
+    read_settings,
+    report_settings,
+    traces,
+)
 from sb3_maxent.compare.plan import parse, plan
 from sb3_maxent.compare.runs import STOP, Outcome, Run, read_evaluations, shown, train, write, write_json
 from sb3_maxent.reporting.command import run_command
@@ -46,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sb3_maxent.compare.report import write_report  # noqa: F401
 
         if arguments.report_only:
-            if read_settings(arguments.folder) is None:
+            read_others(arguments.results)
+            if read_settings(arguments.folder) is None and not arguments.results and not others(arguments.folder):
                 raise ValueError(f"there is no comparison in {arguments.folder}")
+            add_others(arguments.folder, arguments.results)
             return [], None, None
         todo = prepare(arguments, argv)
         return todo, *(executor(arguments) if todo else (None, None))
@@ -77,6 +89,12 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     """
     everything, conf_copies = plan(arguments)
     folder = arguments.folder
+    elsewhere = read_others([*arguments.results, *sorted((folder / OTHERS).glob("*.csv"))])
+    steps = sorted({run.n_timesteps for run in elsewhere.values()} - {arguments.n_timesteps})
+    if steps:
+        raise ValueError(
+            f"--results: there are runs of {', '.join(map(str, steps))} steps, not of {arguments.n_timesteps} (-n)"
+        )
     if lines := differences(folder, everything):
         what = "\n  ".join(lines)
         raise ValueError(
@@ -87,9 +105,10 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     for copy, source in conf_copies.items():
         copy.parent.mkdir(exist_ok=True)
         write(copy, source.read_text())
+    add_others(folder, arguments.results)
     write_json(folder / "settings.json", settings)
 
-    todo = [run for run in everything if not run.final_folder.exists()]
+    todo = [run for run in everything if not run.final_folder.exists() and (run.label, run.env, run.seed) not in elsewhere]
     print(f"{len(everything)} runs of {arguments.n_timesteps} steps in {folder}")
     if finished := [run for run in everything if run not in todo]:
         print(f"Finished already, skipped: {len(finished)} ({_names(finished)})")

@@ -8,20 +8,25 @@ A comparison's folder: the settings that all its runs share, and reading what is
     variants/<name>/<algo>/...       the same for an algorithm with settings of its own
     conf/                            copies of the hyperparameter files that were passed
     unfinished/                      runs that are under way or were interrupted, with their checkpoints
+    others/                          copies of the results.csv of other comparisons that were passed
     failed/<name>_<env>_seed<seed>.log
     report.md, report.html, ...
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_maxent.compare.results import Result
-from sb3_maxent.compare.runs import Run, read_evaluations
+from sb3_maxent.compare.results import Result, of_episodes, read_csv
+from sb3_maxent.compare.runs import Run, read_evaluations, write
 from sb3_maxent.reporting.versions import machine, versions
 from sb3_maxent.zoo import VARIANTS
 
+OTHERS = "others"
+# What is there without a settings.json where a report was made of other comparisons' results alone
+REPORT = {OTHERS, "figures", "report.md", "report.html", "results.csv"}
 SHARED = ("n_timesteps", "eval_freq", "eval_episodes", "num_threads", "device")
 
 
@@ -33,7 +38,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / "settings.json"
     if not file.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name not in REPORT for path in folder.iterdir()):
             raise ValueError(f"{folder} holds something, but no comparison (no settings.json): choose another folder by -f")
         return None
     try:
@@ -58,6 +63,42 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"{file} can't be read ({error}): move its folder away to have the run made again") from error
     return records
+
+
+def read_others(files: Iterable[Path]) -> dict[tuple[str, str, int], Result]:
+    """
+    :param files: ``results.csv`` of other comparisons
+    :return: their finished runs by name of the algorithm, environment and seed; of two the one of the first file
+    :raises ValueError: if one is something else
+    :raises OSError: if one can't be read
+    """
+    runs: dict[tuple[str, str, int], Result] = {}
+    for file in files:
+        for run in read_csv(file):
+            if run.status == "finished":
+                runs.setdefault(run.key, run)
+    return runs
+
+
+def others(folder: Path) -> dict[tuple[str, str, int], Result]:
+    """
+    :param folder: the comparison's
+    :return: finished runs of other comparisons that were added to it
+    """
+    return read_others(sorted((folder / OTHERS).glob("*.csv")))
+
+
+def add_others(folder: Path, files: Sequence[Path]) -> None:
+    """
+    Copy results of other comparisons into the folder.
+
+    :param folder: the comparison's
+    :param files: their ``results.csv``
+    """
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        (folder / OTHERS).mkdir(parents=True, exist_ok=True)
+        write(folder / OTHERS / f"{file.stem}_{hashlib.sha256(text.encode()).hexdigest()[:8]}.csv", text)
 
 
 def traces(folder: Path) -> list[list[Any]]:
@@ -126,12 +167,10 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
 def read_results(folder: Path) -> list[Result]:
     """
     :param folder: the comparison's
-    :return: the runs of the latest command, and all others that are finished
-    :raises ValueError: if there is no comparison in the folder
+    :return: the runs of the latest command, and all others that are finished, also those of other comparisons
+    :raises ValueError: if the folder is something else's
     """
-    settings = read_settings(folder)
-    if settings is None:
-        raise ValueError(f"there is no comparison in {folder}")
+    settings, elsewhere = read_settings(folder) or {"runs": []}, others(folder)
     asked = {tuple(entry): _run(folder, entry, settings) for entry in settings["runs"]}
     records = {}
     for record in finished_runs(folder):
@@ -139,7 +178,9 @@ def read_results(folder: Path) -> list[Result]:
         variants = {record["variant"]: record["algo"]} if record.get("variant") else {}
         asked[key] = _run(folder, key, {**record, "variants": variants})  # in its place
         records[key] = record
-    return [_result(run, records.get(key)) for key, run in asked.items()]
+    results = {key: _result(run, records.get(key)) for key, run in asked.items()}
+    results.update({key: run for key, run in elsewhere.items() if key not in records})
+    return list(results.values())
 
 
 def _result(run: Run, record: dict[str, Any] | None) -> Result:
@@ -150,11 +191,12 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     """
     common = (run.label, run.env, run.seed, run.settings["n_timesteps"])
     if record is not None:
-        return Result(*common, "finished", *read_evaluations(run.final_folder), record["seconds"], record["num_timesteps"])
+        steps, returns = read_evaluations(run.final_folder)
+        return Result(*common, "finished", steps, *of_episodes(returns), record["seconds"], record["num_timesteps"])
     attempts = run.attempts()
-    evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
+    steps, returns = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
     status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"
-    return Result(*common, status, *evaluations)  # type: ignore[arg-type]
+    return Result(*common, status, steps, *of_episodes(returns))  # type: ignore[arg-type]
 
 
 def report_settings(folder: Path) -> dict[str, Any]:
@@ -164,7 +206,12 @@ def report_settings(folder: Path) -> dict[str, Any]:
     :param folder: the comparison's
     :return: printable by name; what differs between runs (versions, machines) with all its values
     """
-    settings = read_settings(folder) or {}
+    settings, elsewhere = read_settings(folder) or {}, len(others(folder))
+    counted = (
+        {"of other comparisons": f"{elsewhere} runs, whose settings and versions are not known here"} if elsewhere else {}
+    )
+    if not settings:
+        return counted
     finished = finished_runs(folder)
     used = [run["versions"] for run in finished] or [versions()]
     hyperparams: dict[str, Any] = {}
@@ -177,6 +224,7 @@ def report_settings(folder: Path) -> dict[str, Any]:
     used_settings = {name: {run[name]: None for run in finished} for name in SHARED if finished}
     return {
         **keep,
+        **counted,
         **{name: next(iter(each)) if len(each) == 1 else _distinct(map(str, each)) for name, each in used_settings.items()},
         "machine": _distinct([run["machine"] for run in finished] or [machine()]),
         "versions": {name: _distinct([of_run.get(name, "?") for of_run in used]) for name in used[-1]},

@@ -64,6 +64,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--first-seed", type=int, default=0, metavar="SEED", help="(default: 0)")
     add("-n", "--n-timesteps", type=int, metavar="N", help="environment steps of each run")
     add("-f", "--folder", type=Path, default=Path("runs/compare"), help="where everything goes (default: runs/compare)")
+    add(
+        "--results",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="CSV",
+        help="results.csv of other comparisons: their finished runs are not made again, and are in the report",
+    )
     add("--n-jobs", type=int, metavar="N", help="runs at the same time on this machine (default: 1)")
     add("--dask", metavar="ADDRESS", help="or scheduler file of a dask cluster that does the runs; all share the folder")
     add("--eval-freq", type=int, metavar="N", help="environment steps between evaluations (default: a tenth of -n)")
@@ -128,6 +136,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
         if not is_literal(item["value"])
     ]
     problems += filter(None, map(zoo.missing_extra, algos))
+    problems += [f"--results {file}: there is no such file" for file in arguments.results if not file.is_file()]
     overrides = {entrant.label: [*overrides[entrant.algo], *entrant.items] for entrant in entrants}
     if any(item["key"] == "env_kwargs" for items in overrides.values() for item in items):
         problems.append("env_kwargs is no hyperparameter here: --env-kwargs KEY:VALUE also reaches the evaluations")

@@ -1,6 +1,5 @@
 """The report of a comparison: one Markdown text, the same as a page that needs nothing else, figures, and raw numbers."""
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,13 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.results import Result, write_csv
 from sb3_maxent.compare.scores import (
     CURVE_REPETITIONS,
     Curve,
     counted,
     counts,
-    evaluation_scores,
     final_score,
     learning_curve,
     milestones,
@@ -40,7 +38,6 @@ from sb3_maxent.reporting.statistics import (
 # Where performance profiles are drawn, and from how many environments on
 PROFILE_SCORES = np.linspace(0, 1, 101)
 PROFILE_ENVIRONMENTS = 3
-COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
 
 
 # ---------------------------------------------------------------------- figures
@@ -70,7 +67,7 @@ def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
             else:
                 axes.fill_between(curve.steps, curve.low, curve.high, color=look["color"], alpha=0.18, linewidth=0)
         for number, run in enumerate(curve.others):
-            scores = evaluation_scores(run)
+            scores = run.means
             thin = {"linewidth": 0.9, **look}
             axes.plot(run.steps, scores, label=None if number or len(curve.steps) else label, **thin)
             if run.status != "finished" or not np.isfinite(scores[-1]):
@@ -191,7 +188,7 @@ def _what(comparison: _Comparison) -> Iterable[str]:
     if evaluated:
         text += (
             f" Evaluations of a run: {fmt.span(len(result.steps) for result in evaluated)};"
-            f" episodes of each: {fmt.span(result.returns.shape[1] for result in evaluated)}."
+            f" episodes of each: {fmt.span(number for result in evaluated for number in result.n_episodes)}."
         )
     yield f"{text} {finished} of {fmt.count(len(results), 'run')} finished."
 
@@ -466,25 +463,6 @@ def _image(folder: Path, name: str, title: str, figure: Figure) -> str:
         unique, number = f"{stem}_{number}", number + 1
     fmt.save_figure(figure, folder / "figures" / unique, title)
     return f"![{fmt.plain(title)}](figures/{unique}.svg)"
-
-
-def write_csv(path: Path, results: Sequence[Result]) -> None:
-    """
-    Write one row for each evaluation of each run; a run without one has a row, too.
-
-    :param path: the file
-    :param results: the runs
-    """
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for run in results:
-            seconds = "" if run.seconds is None else run.seconds
-            start = [run.algo, run.env, run.seed, run.status, run.n_timesteps, seconds]
-            if len(run.steps) == 0:
-                writer.writerow([*start, "", "", "", ""])
-            for step, returns in zip(run.steps, np.asarray(run.returns, dtype=float), strict=True):
-                writer.writerow([*start, int(step), float(returns.mean()), float(returns.std()), len(returns)])
 
 
 def write_report(folder: Path, results: Sequence[Result], settings: Mapping[str, Any]) -> Path:

@@ -41,20 +41,12 @@ class Curve:
     others: tuple[Result, ...]
 
 
-def evaluation_scores(result: Result) -> np.ndarray:
-    """
-    :param result: a run with E evaluations of K episodes
-    :return: (E,) mean return over the episodes of each evaluation
-    """
-    return np.asarray(result.returns, dtype=float).mean(axis=1) if len(result.steps) else np.empty(0)
-
-
 def final_score(result: Result) -> float:
     """
     :param result: a run
     :return: mean return over the episodes of its last evaluation, NaN if it was never evaluated
     """
-    return float(evaluation_scores(result)[-1]) if len(result.steps) else math.nan
+    return float(result.means[-1]) if len(result.steps) else math.nan
 
 
 def _common_steps(results: Sequence[Result]) -> np.ndarray:
@@ -72,7 +64,7 @@ def scores_at(results: Sequence[Result], steps: ArrayLike) -> np.ndarray:
     :return: (R, L) mean return over the episodes at these steps, interpolated between a run's evaluations
     """
     steps = np.asarray(steps, dtype=float)
-    return np.array([np.interp(steps, run.steps, evaluation_scores(run)) for run in results])
+    return np.array([np.interp(steps, run.steps, run.means) for run in results])
 
 
 def milestones(results: Sequence[Result], shares: Sequence[float] = (0.25, 0.5, 1.0)) -> list[int]:

@@ -1,6 +1,9 @@
 """The names that stood here before: now in ``reporting.statistics`` and, where they are of runs, in ``scores``."""
 
-from sb3_maxent.compare.scores import Curve, counted, counts, evaluation_scores, final_score, learning_curve
+import numpy as np
+
+from sb3_maxent.compare.results import Result
+from sb3_maxent.compare.scores import Curve, counted, counts, final_score, learning_curve
 from sb3_maxent.reporting.statistics import Estimate, interquartile_mean, normalise, probability_of_improvement, summarise
 
 __all__ = [
@@ -16,3 +19,11 @@ __all__ = [
     "probability_of_improvement",
     "summarise",
 ]
+
+
+def evaluation_scores(result: Result) -> np.ndarray:
+    """
+    :param result: a run with E evaluations
+    :return: its ``means``
+    """
+    return result.means
