@@ -93,7 +93,7 @@ def test_results_of_other_comparisons(fakes, capsys):
     )
     own = {result.key: result for result in folders.read_results(Path("runs/c"))}
     assert own["sac", BOX, 0].seconds == theirs[0].seconds != own["sac", BOX, 1].seconds
-    assert folders.report_settings(Path("runs/c"))["of other comparisons"].startswith("2 runs, ")
+    assert folders.report_settings(Path("runs/c"))["runs of other comparisons"].startswith("2; ")
 
 
 def test_report_of_other_comparisons_alone(fakes, capsys):
@@ -104,7 +104,11 @@ def test_report_of_other_comparisons_alone(fakes, capsys):
         assert command.main(["--report-only", "--results", "theirs.csv", "-f", "runs/new"]) == 0
         assert statuses("runs/new") == {"sac Pendulum-v1 0": "finished"}
     assert command.main(["--report-only", "-f", "runs/new"]) == 0
-    assert folders.report_settings(Path("runs/new")).keys() == {"of other comparisons"}
+    assert folders.report_settings(Path("runs/new")) == {
+        "runs of other comparisons": "1; their settings and versions are not known here"
+    }
+    assert compare(algos="sac", folder="runs/new") == 0 and len(fakes.take_started()) == 1  # theirs
+    assert "machine" not in folders.report_settings(Path("runs/new"))
     assert compare(algos="s2ac", folder="runs/new") == 0
     assert statuses("runs/new").keys() == {"sac Pendulum-v1 0", "s2ac Pendulum-v1 0"}
     Path("theirs.csv").write_text("no results")

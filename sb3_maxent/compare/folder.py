@@ -206,24 +206,23 @@ def report_settings(folder: Path) -> dict[str, Any]:
     :param folder: the comparison's
     :return: printable by name; what differs between runs (versions, machines) with all its values
     """
-    settings, elsewhere = read_settings(folder) or {}, len(others(folder))
-    counted = (
-        {"of other comparisons": f"{elsewhere} runs, whose settings and versions are not known here"} if elsewhere else {}
-    )
-    if not settings:
-        return counted
-    finished = finished_runs(folder)
+    written, finished = read_settings(folder) or {}, finished_runs(folder)
+    settings = {name: value for name, value in written.items() if name != "runs" and value != {}}
+    elsewhere = others(folder).keys() - {(_label(run), run["env"], run["seed"]) for run in finished}
+    note = f"{len(elsewhere)}; their settings and versions are not known here"
+    counted = {"runs of other comparisons": note} if elsewhere else {}
+    if elsewhere and not finished:
+        return {**settings, **counted}
     used = [run["versions"] for run in finished] or [versions()]
     hyperparams: dict[str, Any] = {}
     for run in finished:
         hyperparams.setdefault(_label(run), {})[run["env"]] = ", ".join(
             f"{name}: {value}" for name, value in run["hyperparams"].items()
         )
-    keep = {name: value for name, value in settings.items() if name != "runs" and value != {}}
     # Runs that were copied from another folder may have others
     used_settings = {name: {run[name]: None for run in finished} for name in SHARED if finished}
     return {
-        **keep,
+        **settings,
         **counted,
         **{name: next(iter(each)) if len(each) == 1 else _distinct(map(str, each)) for name, each in used_settings.items()},
         "machine": _distinct([run["machine"] for run in finished] or [machine()]),
