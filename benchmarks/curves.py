@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tables import read
 
 from sb3_maxent.compare.report import draw_learning_curves
-from sb3_maxent.compare.results import Result, of_episodes
+from sb3_maxent.compare.results import Result
 from sb3_maxent.compare.scores import Curve, learning_curve
 from sb3_maxent.reporting.looks import legend_of_panels, rows_and_columns
 
@@ -28,8 +28,8 @@ def results_of(path: Path, env: str) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {}
     for (name, seed), rows in sorted(runs.items()):
         steps = np.array([int(row["step"]) for row in rows])
-        returns = of_episodes(np.array([[float(row["mean_return"])] for row in rows]))
-        results.setdefault(name, []).append(Result(name, env, seed, int(steps[-1]), "finished", steps, *returns))
+        returns = np.array([[float(row["mean_return"])] for row in rows])
+        results.setdefault(name, []).append(Result(name, env, seed, int(steps[-1]), "finished", steps, returns))
     return results
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from sb3_maxent.reporting import formatting
-from sb3_maxent.reporting.statistics import Estimate, summarise
+from sb3_maxent.reporting.statistics import Estimate, mean_with_interval, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, DOCS = ROOT / "benchmarks" / "data", ROOT / "docs"
@@ -1130,7 +1130,7 @@ def world_name(perturbation: str, value: str) -> str:
 def over_agents(values: pd.Series, digits: int, unit: str = "") -> Iterable[str]:
     """``mean [95% interval]`` of each algorithm, as the report of robustness has it."""
     for algo in ("s2ac", "sac", "sacnf"):
-        estimate = summarise(values[algo].to_numpy()[:, None])["mean"]
+        estimate = mean_with_interval(values[algo].to_numpy())
         rounded = Estimate(*(round(number, digits) + 0.0 for number in estimate))  # no -0
         yield formatting.interval(rounded, digits).replace(" [", f"{unit} [")
 

@@ -57,7 +57,7 @@ def test_all_finish_and_are_skipped_then(fakes, capsys, monkeypatch):
     for result in results:
         assert result.status == "finished" and result.n_timesteps == 10
         np.testing.assert_array_equal(result.steps, np.arange(1, 11))
-        assert (result.means == result.seed).all() and (result.stds == 0).all() and (result.n_episodes == 3).all()
+        np.testing.assert_array_equal(result.returns, np.full((10, 3), result.seed))
     assert settings["command"].startswith("python -m sb3_maxent.compare --algos s2ac sac --envs")
     assert settings["n_timesteps"] == 10 and settings["eval_freq"] == 1 and settings["eval_episodes"] == 3
     assert settings["hyperparams"]["sac"][SLASH] == "policy: MlpPolicy, learning_rate: 0.001"

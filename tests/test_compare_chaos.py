@@ -50,7 +50,7 @@ def check_finished(names):
     for result in folders.read_results(Path("runs/c")):
         name = f"{result.algo} {result.env} {result.seed}"
         if name in names:
-            assert result.steps.tolist() == list(range(1, 11)) and (result.means == result.seed).all(), name
+            assert result.steps.tolist() == list(range(1, 11)) and (result.returns == result.seed).all(), name
             place = Path("runs/c", result.algo, f"{BOX}_{result.seed + 1}")
             record = json.loads((place / "run.json").read_text())
             assert [record[key] for key in ("algo", "env", "seed")] == [result.algo, BOX, result.seed]

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_maxent.compare.results import Result, of_episodes, read_csv
+from sb3_maxent.compare.results import Result, read_csv
 from sb3_maxent.compare.runs import Run, read_evaluations, write
 from sb3_maxent.reporting.versions import machine, versions
 from sb3_maxent.zoo import VARIANTS
@@ -191,12 +191,11 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     """
     common = (run.label, run.env, run.seed, run.settings["n_timesteps"])
     if record is not None:
-        steps, returns = read_evaluations(run.final_folder)
-        return Result(*common, "finished", steps, *of_episodes(returns), record["seconds"], record["num_timesteps"])
+        return Result(*common, "finished", *read_evaluations(run.final_folder), record["seconds"], record["num_timesteps"])
     attempts = run.attempts()
-    steps, returns = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
+    evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
     status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"
-    return Result(*common, status, steps, *of_episodes(returns))  # type: ignore[arg-type]
+    return Result(*common, status, *evaluations)  # type: ignore[arg-type]
 
 
 def report_settings(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sb3_maxent.compare.scores import (
     Curve,
     counted,
     counts,
+    evaluation_scores,
     final_score,
     learning_curve,
     milestones,
@@ -67,7 +68,7 @@ def draw_learning_curves(axes: Axes, curves: Sequence[Curve]) -> None:
             else:
                 axes.fill_between(curve.steps, curve.low, curve.high, color=look["color"], alpha=0.18, linewidth=0)
         for number, run in enumerate(curve.others):
-            scores = run.means
+            scores = evaluation_scores(run)
             thin = {"linewidth": 0.9, **look}
             axes.plot(run.steps, scores, label=None if number or len(curve.steps) else label, **thin)
             if run.status != "finished" or not np.isfinite(scores[-1]):
@@ -188,7 +189,7 @@ def _what(comparison: _Comparison) -> Iterable[str]:
     if evaluated:
         text += (
             f" Evaluations of a run: {fmt.span(len(result.steps) for result in evaluated)};"
-            f" episodes of each: {fmt.span(number for result in evaluated for number in result.n_episodes)}."
+            f" episodes of each: {fmt.span(int(number) for result in evaluated for number in result.summary[2])}."
         )
     yield f"{text} {finished} of {fmt.count(len(results), 'run')} finished."
 

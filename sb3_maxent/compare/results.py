@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +22,7 @@ class Result:
     :param n_timesteps: environment steps that were asked for
     :param status: ``"finished"``; ``"unfinished"`` (interrupted, or still under way), ``"failed"``, ``"missing"`` (not begun)
     :param steps: (E,) environment steps at which the agent was evaluated, increasing; E may be 0
-    :param means: (E,) mean of the undiscounted returns of each evaluation's episodes
-    :param stds: (E,) their standard deviation
-    :param n_episodes: (E,) their number
+    :param returns: (E, K) undiscounted returns of the K episodes of each evaluation
     :param seconds: wall-clock time of the run, ``None`` where it did not finish
     :param num_timesteps: environment steps that it took in that time (PPO takes whole rollouts, so more than it was asked),
         ``None`` where that is not known
@@ -36,9 +34,7 @@ class Result:
     n_timesteps: int
     status: Literal["finished", "unfinished", "failed", "missing"]
     steps: np.ndarray
-    means: np.ndarray
-    stds: np.ndarray
-    n_episodes: np.ndarray
+    returns: np.ndarray
     seconds: float | None = None
     num_timesteps: int | None = None
 
@@ -47,16 +43,31 @@ class Result:
         """What tells a run of a comparison from the others"""
         return self.algo, self.env, self.seed
 
+    @property
+    def summary(self) -> np.ndarray:
+        """(3, E) mean and standard deviation of the returns of each evaluation's episodes, and their number"""
+        returns = np.asarray(self.returns, dtype=float)
+        if len(returns) == 0:
+            return np.empty((3, 0))
+        return np.stack([returns.mean(axis=1), returns.std(axis=1), np.full(len(returns), returns.shape[1])])
 
-def of_episodes(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+@dataclass(frozen=True)
+class SummarisedResult(Result):
     """
-    :param returns: (E, K) undiscounted returns of the K episodes of each evaluation
-    :return: their means, standard deviations and numbers, (E,) each
+    A run of which only a CSV file is left: its ``returns`` are not known, (E, 0).
+
+    :param of_file: the ``summary``
+
+    The other parameters are those of :class:`Result`.
     """
-    returns = np.asarray(returns, dtype=float)
-    if len(returns) == 0:
-        return np.empty(0), np.empty(0), np.empty(0, dtype=int)
-    return returns.mean(axis=1), returns.std(axis=1), np.full(len(returns), returns.shape[1])
+
+    of_file: np.ndarray = field(default_factory=lambda: np.empty((3, 0)))
+
+    @property
+    def summary(self) -> np.ndarray:
+        """(3, E) mean and standard deviation of the returns of each evaluation's episodes, and their number"""
+        return self.of_file
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:
@@ -74,7 +85,7 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
             start = [run.algo, run.env, run.seed, run.status, run.n_timesteps, seconds]
             if len(run.steps) == 0:
                 writer.writerow([*start, "", "", "", ""])
-            for step, mean, std, n_episodes in zip(run.steps, run.means, run.stds, run.n_episodes, strict=True):
+            for step, mean, std, n_episodes in zip(run.steps, *run.summary, strict=True):
                 writer.writerow([*start, int(step), float(mean), float(std), int(n_episodes)])
 
 
@@ -101,13 +112,12 @@ def _read_run(rows: Sequence[dict[str, str]]) -> Result:
     first = rows[0]
     seconds = float(first["seconds"]) if first["seconds"] else None
     evaluations = [row for row in rows if row["step"]]
-
-    def column(name: str, kind: type) -> np.ndarray:
-        return np.array([kind(row[name]) for row in evaluations], dtype=kind)
-
-    return Result(
+    summary = [[float(row[name]) for row in evaluations] for name in COLUMNS[-3:]]
+    return SummarisedResult(
         *(first["algo"], first["env"], int(first["seed"]), int(first["n_timesteps"])),
         first["status"],  # type: ignore[arg-type]
-        *(column("step", int), column("mean_return", float), column("std_return", float), column("n_episodes", int)),
-        seconds,
+        steps=np.array([int(row["step"]) for row in evaluations], dtype=int),
+        returns=np.empty((len(evaluations), 0)),
+        seconds=seconds,
+        of_file=np.array(summary),
     )

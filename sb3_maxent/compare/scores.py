@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sb3_maxent.compare.results import Result
-from sb3_maxent.reporting.statistics import bootstrap, interquartile_mean
+from sb3_maxent.reporting.statistics import interquartile_mean, vectorised_bootstrap
 
 # For each step of a learning curve: a band need not be as exact as a number in a table
 CURVE_REPETITIONS = 1000
@@ -41,12 +41,20 @@ class Curve:
     others: tuple[Result, ...]
 
 
+def evaluation_scores(result: Result) -> np.ndarray:
+    """
+    :param result: a run with E evaluations
+    :return: (E,) mean return over the episodes of each evaluation
+    """
+    return result.summary[0]
+
+
 def final_score(result: Result) -> float:
     """
     :param result: a run
     :return: mean return over the episodes of its last evaluation, NaN if it was never evaluated
     """
-    return float(result.means[-1]) if len(result.steps) else math.nan
+    return float(evaluation_scores(result)[-1]) if len(result.steps) else math.nan
 
 
 def _common_steps(results: Sequence[Result]) -> np.ndarray:
@@ -64,7 +72,7 @@ def scores_at(results: Sequence[Result], steps: ArrayLike) -> np.ndarray:
     :return: (R, L) mean return over the episodes at these steps, interpolated between a run's evaluations
     """
     steps = np.asarray(steps, dtype=float)
-    return np.array([np.interp(steps, run.steps, run.means) for run in results])
+    return np.array([np.interp(steps, run.steps, evaluation_scores(run)) for run in results])
 
 
 def milestones(results: Sequence[Result], shares: Sequence[float] = (0.25, 0.5, 1.0)) -> list[int]:
@@ -115,7 +123,7 @@ def learning_curve(results: Sequence[Result]) -> Curve:
     if runs:
         scores = scores_at(runs, steps)
         finite = np.isfinite(scores).all(axis=0)
-        curve[:, finite] = bootstrap(partial(interquartile_mean, axis=1), scores[:, finite], CURVE_REPETITIONS)
+        curve[:, finite] = vectorised_bootstrap(partial(interquartile_mean, axis=1), scores[:, finite], CURVE_REPETITIONS)
     others = tuple(result for result in results if len(result.steps) and not (runs and counts(result)))
     iqm, low, high = curve
     return Curve(results[0].algo, steps, iqm, low, high, len(runs), len(results), others)

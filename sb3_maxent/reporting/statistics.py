@@ -50,10 +50,21 @@ def _same_numbers() -> Iterator[None]:
         np.random.set_state(state)
 
 
-def bootstrap(statistics: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, repetitions: int) -> np.ndarray:
+def bootstrap(func: Callable[..., np.ndarray], samples: Sequence[np.ndarray], repetitions: int) -> np.ndarray:
     """
-    Stratified bootstrap: each column is resampled by itself. The resamples are those of rliable's
-    ``get_interval_estimates`` after ``np.random.seed(0)``, many at once: it takes a hundredth of the time.
+    :param func: maps the samples, or as many resampled ones, to (M,) statistics
+    :param samples: arrays (runs, columns), resampled independently of one another, and so is each column (stratum)
+    :param repetitions: number of resamples
+    :return: (3, M) the statistics, and the lower and the upper end of their 95% percentile intervals
+    """
+    with _same_numbers():
+        values, intervals = get_interval_estimates({"": list(samples)}, func, reps=repetitions)
+    return np.vstack([values[""], intervals[""]])
+
+
+def vectorised_bootstrap(statistics: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, repetitions: int) -> np.ndarray:
+    """
+    :func:`bootstrap` of one sample, with the same resamples, but many at once: it takes a hundredth of the time.
 
     :param statistics: maps (R, N, T) resamples to their (R, M) statistics
     :param scores: (N, T) scores of N runs
@@ -85,10 +96,20 @@ def summarise(scores: np.ndarray) -> dict[str, Estimate]:
     :param scores: (N, T) final scores of N >= 1 runs on each of T environments
     :return: ``mean``, ``median``, ``IQM``; without intervals for N = 1
     """
-    estimates = bootstrap(_statistics, scores, REPETITIONS)
+    estimates = vectorised_bootstrap(_statistics, scores, REPETITIONS)
     return {
         name: Estimate(*map(float, estimate)) for name, estimate in zip(("mean", "median", "IQM"), estimates.T, strict=True)
     }
+
+
+def mean_with_interval(scores: np.ndarray) -> Estimate:
+    """
+    The mean of :func:`summarise` on one environment.
+
+    :param scores: (N,) scores of N >= 1 runs
+    :return: mean; without an interval for N = 1
+    """
+    return summarise(scores[:, None])["mean"]
 
 
 def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Estimate]:
@@ -104,10 +125,7 @@ def probability_of_improvement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -
         each = [np.mean((x > y.T) + 0.5 * (x == y.T)) for x, y in zip(columns[::2], columns[1::2], strict=True)]
         return np.array([*each, np.mean(each)])
 
-    samples = [scores[:, None] for pair in pairs for scores in pair]
-    with _same_numbers():
-        values, intervals = get_interval_estimates({"": samples}, probabilities, reps=REPETITIONS)
-    estimates = np.vstack([values[""], intervals[""]])
+    estimates = bootstrap(probabilities, [scores[:, None] for pair in pairs for scores in pair], REPETITIONS)
     enough = [min(map(len, pair)) > 1 for pair in pairs]
     estimates[1:, [not each for each in (*enough, all(enough))]] = math.nan
     return [Estimate(*map(float, estimate)) for estimate in estimates.T]
@@ -127,7 +145,7 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
     def shares(samples: np.ndarray) -> np.ndarray:
         return (samples[..., None] > thresholds).mean(axis=(1, 2))
 
-    return bootstrap(shares, scores, PROFILE_REPETITIONS)
+    return vectorised_bootstrap(shares, scores, PROFILE_REPETITIONS)
 
 
 def normalise(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from sb3_maxent.reporting import formatting as fmt
 from sb3_maxent.reporting.looks import INK, legend_of_panels, rows_and_columns
 from sb3_maxent.reporting.page import FOLDED, write_page
-from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, summarise
+from sb3_maxent.reporting.statistics import REPETITIONS, Estimate, mean_with_interval
 from sb3_maxent.robustness.plan import NEUTRAL
 from sb3_maxent.robustness.table import SHARED, Row, World, newest, read
 
@@ -87,7 +87,7 @@ class Scores:
             for agent, row in self.agents.get((env, algo, world), {}).items()
             if agent in before or not change
         ]
-        return summarise(np.array(scores)[:, None])["mean"] if scores else None
+        return mean_with_interval(np.array(scores)) if scores else None
 
     def panels(self, env: str) -> list[Panel]:
         """In the order of the wrapper's parameters"""
