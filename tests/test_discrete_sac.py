@@ -304,7 +304,7 @@ def test_allowed_actions():
     assert [one.allows(np.array([0, 1, 1]), np.array(action)) for action in (-7, -6, -5)] == [False, True, True]
 
 
-@pytest.mark.parametrize(("n_envs", "max_duration"), [(1, 20), (3, 1), (3, 20)])
+@pytest.mark.parametrize(("n_envs", "max_duration"), [(1, 20), pytest.param(3, 1, marks=pytest.mark.slow), (3, 20)])
 @pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
 @pytest.mark.parametrize("action_space", MASKED_SPACES, ids=str)
 def test_random_actions_follow_the_mask(action_space, algorithm, n_envs, max_duration):

@@ -441,8 +441,10 @@ def optimum(function, alpha):
     return function(lambda actions: q_of_two_modes(actions[:, 0]), alpha, 1, 200)
 
 
-@preconditions
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
+@pytest.mark.parametrize(
+    ("alpha", "precondition"),
+    [(0.5, False), (1.0, True), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((0.5, True), (1.0, False)))],
+)
 def test_particles_follow_the_density(alpha, precondition):
     """Many particles and steps in one dimension: their histogram, pooled over 20 starts, against quadrature."""
     _, actions, start = line_sample(SteinSampler(100, 60, 0.8, precondition=precondition), 20, alpha)

@@ -84,7 +84,7 @@ def assert_same_weights(ours, theirs):
     ("n_steps", "n_envs"),
     [(1, 1), (3, 4), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((1, 4), (3, 1)))],
 )
-@pytest.mark.parametrize("ent_coef", [0.2, "auto", "auto_0.1"])
+@pytest.mark.parametrize("ent_coef", [0.2, "auto", pytest.param("auto_0.1", marks=pytest.mark.slow)])
 def test_equals_sac(ent_coef, n_steps, n_envs):
     kwargs = {"ent_coef": ent_coef, "n_steps": n_steps, "n_envs": n_envs}
     ours, theirs = train(HookedSAC, **kwargs), train(SAC, **kwargs)

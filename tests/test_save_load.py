@@ -341,7 +341,7 @@ def test_policy_round_trip(algorithm, action_space, policy, observation_space, p
 NEW_TEMPERATURES = {0.05: 0.05, "auto_0.3": 0.3, "lin_0.4": 0.4 * 0.5, "auto": 1.0}
 
 
-@pytest.mark.parametrize("before", [0.7, "auto_0.6", "lin_0.5"])
+@pytest.mark.parametrize("before", [0.7, "auto_0.6", pytest.param("lin_0.5", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("algorithm", "action_space"), KINDS, ids=str)
 def test_another_kind_of_temperature_on_loading(algorithm, action_space, before, tmp_path):
     """What is missing starts anew; what was learned of the networks stays."""
