@@ -100,6 +100,8 @@ def test_report_of_other_comparisons_alone(fakes, capsys):
     compare(algos="sac", folder="runs/theirs")
     write_csv(Path("theirs.csv"), folders.read_results(Path("runs/theirs")))
     assert command.main(["--report-only", "-f", "runs/new"]) == 2
+    with pytest.raises(ValueError, match=r"there is no comparison in runs.new"):
+        folders.read_results(Path("runs/new"))
     for _ in range(2):
         assert command.main(["--report-only", "--results", "theirs.csv", "-f", "runs/new"]) == 0
         assert statuses("runs/new") == {"sac Pendulum-v1 0": "finished"}

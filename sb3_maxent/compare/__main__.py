@@ -20,9 +20,9 @@ from typing import Any
 from tqdm import tqdm
 
 from sb3_maxent.compare.folder import (
-    OTHERS,
     add_others,
     differences,
+    existing_settings,
     others,
     read_others,
     read_results,
@@ -56,10 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sb3_maxent.compare.report import write_report  # noqa: F401
 
         if arguments.report_only:
-            read_others(arguments.results)
-            if read_settings(arguments.folder) is None and not arguments.results and not others(arguments.folder):
-                raise ValueError(f"there is no comparison in {arguments.folder}")
+            read_settings(arguments.folder), read_others(arguments.results)  # refuse what is something else
             add_others(arguments.folder, arguments.results)
+            existing_settings(arguments.folder)
             return [], None, None
         todo = prepare(arguments, argv)
         return todo, *(executor(arguments) if todo else (None, None))
@@ -89,7 +88,7 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     """
     everything, conf_copies = plan(arguments)
     folder = arguments.folder
-    elsewhere = read_others([*arguments.results, *sorted((folder / OTHERS).glob("*.csv"))])
+    elsewhere = others(folder) | read_others(arguments.results)
     steps = sorted({run.n_timesteps for run in elsewhere.values()} - {arguments.n_timesteps})
     if steps:
         raise ValueError(

@@ -88,6 +88,28 @@ def others(folder: Path) -> dict[tuple[str, str, int], Result]:
     return read_others(sorted((folder / OTHERS).glob("*.csv")))
 
 
+def existing_settings(folder: Path) -> dict[str, Any]:
+    """
+    :param folder: the comparison's
+    :return: what the latest command wrote; of results of other comparisons alone it has no runs
+    :raises ValueError: if there is no comparison in the folder
+    """
+    settings = read_settings(folder)
+    if settings is None and not others(folder):
+        raise ValueError(f"there is no comparison in {folder}")
+    return settings or {"runs": []}
+
+
+def name_by_content(name: str, file: Path, suffix: str) -> str:
+    """
+    :param name: how the copy's name begins
+    :param file: what is copied
+    :param suffix: how it ends
+    :return: name of a copy; each content has one of its own
+    """
+    return f"{name}_{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}{suffix}"
+
+
 def add_others(folder: Path, files: Sequence[Path]) -> None:
     """
     Copy results of other comparisons into the folder.
@@ -96,9 +118,8 @@ def add_others(folder: Path, files: Sequence[Path]) -> None:
     :param files: their ``results.csv``
     """
     for file in files:
-        text = file.read_text(encoding="utf-8")
         (folder / OTHERS).mkdir(parents=True, exist_ok=True)
-        write(folder / OTHERS / f"{file.stem}_{hashlib.sha256(text.encode()).hexdigest()[:8]}.csv", text)
+        write(folder / OTHERS / name_by_content(file.stem, file, ".csv"), file.read_text(encoding="utf-8"))
 
 
 def traces(folder: Path) -> list[list[Any]]:
@@ -168,9 +189,9 @@ def read_results(folder: Path) -> list[Result]:
     """
     :param folder: the comparison's
     :return: the runs of the latest command, and all others that are finished, also those of other comparisons
-    :raises ValueError: if the folder is something else's
+    :raises ValueError: if there is no comparison in the folder
     """
-    settings, elsewhere = read_settings(folder) or {"runs": []}, others(folder)
+    settings, elsewhere = existing_settings(folder), others(folder)
     asked = {tuple(entry): _run(folder, entry, settings) for entry in settings["runs"]}
     records = {}
     for record in finished_runs(folder):

@@ -3,7 +3,6 @@ The command line of a comparison and the runs it asks for. What can be known to 
 """
 
 import argparse
-import hashlib
 import importlib.util
 import json
 import uuid
@@ -15,7 +14,7 @@ import gymnasium as gym
 
 from sb3_maxent import zoo
 from sb3_maxent.compare.entrants import Entrant, Items, is_literal, not_compared, read_entrants, read_items, values_of
-from sb3_maxent.compare.folder import SHARED
+from sb3_maxent.compare.folder import SHARED, name_by_content
 from sb3_maxent.compare.runs import Run
 from sb3_maxent.reporting.command import too_small
 
@@ -164,10 +163,7 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Run], dict[Path, Path]]:
     session = uuid.uuid4().hex[:8]
     files = {algo: Path(file) for algo, file in conf.items() if Path(file).is_file()}
     # Each content has a name of its own: two commands on one folder may have different files
-    copies = {
-        algo: folder / "conf" / f"{algo}_{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}{file.suffix}"
-        for algo, file in files.items()
-    }
+    copies = {algo: folder / "conf" / name_by_content(algo, file, file.suffix) for algo, file in files.items()}
 
     def run(entrant: Entrant, env: str, seed: int) -> Run:
         of_run = hyperparams[entrant.label, env]

@@ -62,7 +62,7 @@ class SummarisedResult(Result):
     The other parameters are those of :class:`Result`.
     """
 
-    of_file: np.ndarray = field(default_factory=lambda: np.empty((3, 0)))
+    of_file: np.ndarray = field(kw_only=True)
 
     @property
     def summary(self) -> np.ndarray:
