@@ -20,6 +20,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from comparisons import BOX, SLASH, Cluster, compare, during, psutil, statuses, tree, until, until_ended
 
 from sb3_maxent import zoo
@@ -27,6 +28,7 @@ from sb3_maxent.compare import __main__ as command
 from sb3_maxent.compare import folder as folders
 from sb3_maxent.compare import report, runs
 from sb3_maxent.compare.results import write_csv
+from sb3_maxent.reporting import versions
 
 # ---------------------------------------------------------------------- runs
 
@@ -77,7 +79,9 @@ def test_results_of_other_comparisons(fakes, capsys):
     fakes.take_started()
 
     assert compare("--results", "theirs.csv", "--n-timesteps", "20") == 2
-    assert "--results: there are runs of 10 steps, not of 20 (-n)" in capsys.readouterr().err
+    assert "--results: there are runs with other settings:\n    n_timesteps is 10 there and 20 now\n" in capsys.readouterr().err
+    assert compare("--results", "theirs.csv", "--hyperparams", "sac=learning_rate:0.1") == 2
+    assert "learning_rate of sac on Pendulum-v1 is 0.001 there and 0.1 now" in capsys.readouterr().err
     assert compare("--results", "missing.csv") == 2 and not Path("runs/c").exists()
     assert "--results missing.csv: there is no such file" in capsys.readouterr().err
 
@@ -93,12 +97,14 @@ def test_results_of_other_comparisons(fakes, capsys):
     )
     own = {result.key: result for result in folders.read_results(Path("runs/c"))}
     assert own["sac", BOX, 0].seconds == theirs[0].seconds != own["sac", BOX, 1].seconds
-    assert folders.report_settings(Path("runs/c"))["runs of other comparisons"].startswith("2; ")
+    assert own["sac", BOX, 0].record == theirs[0].record
+    assert folders.report_settings(Path("runs/c"))["runs of other comparisons"] == "2"
 
 
 def test_report_of_other_comparisons_alone(fakes, capsys):
     compare(algos="sac", folder="runs/theirs")
-    write_csv(Path("theirs.csv"), folders.read_results(Path("runs/theirs")))
+    theirs = folders.read_results(Path("runs/theirs"))
+    write_csv(Path("theirs.csv"), [replace(run, record=None) for run in theirs])  # as an older file is
     assert command.main(["--report-only", "-f", "runs/new"]) == 2
     with pytest.raises(ValueError, match=r"there is no comparison in runs.new"):
         folders.read_results(Path("runs/new"))
@@ -107,8 +113,14 @@ def test_report_of_other_comparisons_alone(fakes, capsys):
         assert statuses("runs/new") == {"sac Pendulum-v1 0": "finished"}
     assert command.main(["--report-only", "-f", "runs/new"]) == 0
     assert folders.report_settings(Path("runs/new")) == {
-        "runs of other comparisons": "1; their settings and versions are not known here"
+        "runs of other comparisons": "1; of 1 the settings and versions are not known here"
     }
+    write_csv(Path("known.csv"), theirs)
+    assert command.main(["--report-only", "--results", "known.csv", "-f", "runs/known"]) == 0
+    settings = folders.report_settings(Path("runs/known"))
+    assert settings["runs of other comparisons"] == "1" and settings["n_timesteps"] == 10
+    assert settings["hyperparams"] == {"sac": {BOX: "policy: MlpPolicy, learning_rate: 0.001"}}
+    assert settings["machine"] == versions.machine() and settings["versions"]["torch"] == torch.__version__
     assert compare(algos="sac", folder="runs/new") == 0 and len(fakes.take_started()) == 1  # theirs
     assert "machine" not in folders.report_settings(Path("runs/new"))
     assert compare(algos="s2ac", folder="runs/new") == 0

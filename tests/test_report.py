@@ -22,7 +22,7 @@ from rliable import metrics
 
 from sb3_maxent.compare import report, scores
 from sb3_maxent.compare.report import draw_learning_curves, write_report
-from sb3_maxent.compare.results import COLUMNS, Result, read_csv, write_csv
+from sb3_maxent.compare.results import COLUMNS, RECORDED, Result, read_csv, write_csv
 from sb3_maxent.compare.scores import learning_curve, milestones, scores_at
 from sb3_maxent.reporting import formatting, statistics
 from sb3_maxent.reporting.statistics import probability_of_improvement, summarise
@@ -264,14 +264,15 @@ def test_draw_learning_curves():
 
 
 def test_csv_is_read_as_it_was_written(tmp_path):
+    record = {**dict.fromkeys(RECORDED, 'a "b", c'), "num_timesteps": 512}
     results = [
-        run("sac", "A-v0", 3, [1, np.nan, 1 / 3], seconds=1.25, n_timesteps=400),
+        replace(run("sac", "A-v0", 3, [1, np.nan, 1 / 3], seconds=1.25, n_timesteps=400), record=record, num_timesteps=512),
         run("sac", "B-v0", 3, [2], steps=[50], status="unfinished"),
         run("a variant", "A-v0", 0, [], status="missing"),
     ]
     write_csv(tmp_path / "results.csv", results)
     for read, written in zip(read_csv(tmp_path / "results.csv"), results, strict=True):
-        for name in ("key", "status", "n_timesteps", "seconds", "steps", "summary"):
+        for name in ("key", "status", "n_timesteps", "seconds", "num_timesteps", "record", "steps", "summary"):
             np.testing.assert_array_equal(getattr(read, name), getattr(written, name), name)
         assert read.returns.shape == (len(read.steps), 0)
     (tmp_path / "other.csv").write_text("algo,env,seed,step\nsac,A-v0,0,100\n")
@@ -280,6 +281,16 @@ def test_csv_is_read_as_it_was_written(tmp_path):
     ):
         read_csv(tmp_path / "other.csv")
     text = (tmp_path / "results.csv").read_text()
+    assert text.count("num_timesteps") == 1  # not with every evaluation
+    write_csv(tmp_path / "older.csv", [replace(each, record=None) for each in results])
+    lines = (tmp_path / "older.csv").read_text().splitlines()
+    (tmp_path / "older.csv").write_text(
+        "\n".join([lines[0].removesuffix(",run"), *(line.removesuffix(",") for line in lines[1:])])
+    )
+    assert [(each.key, each.record) for each in read_csv(tmp_path / "older.csv")] == [(each.key, None) for each in results]
+    (tmp_path / "bad.csv").write_text(text.replace('""machine""', '""engine""'))
+    with pytest.raises(ValueError, match=r"bad\.csv can't be read: the column run must have algo, device, .* not {.*engine"):
+        read_csv(tmp_path / "bad.csv")
     (tmp_path / "cut.csv").write_text(text[: text.index("0.333")])
     with pytest.raises(ValueError, match=r"cut\.csv can't be read: could not convert string to float: ''"):
         read_csv(tmp_path / "cut.csv")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from sb3_maxent.compare.folder import (
     add_others,
     differences,
+    differences_of_others,
     existing_settings,
     others,
     read_others,
@@ -89,11 +90,9 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     everything, conf_copies = plan(arguments)
     folder = arguments.folder
     elsewhere = others(folder) | read_others(arguments.results)
-    steps = sorted({run.n_timesteps for run in elsewhere.values()} - {arguments.n_timesteps})
-    if steps:
-        raise ValueError(
-            f"--results: there are runs of {', '.join(map(str, steps))} steps, not of {arguments.n_timesteps} (-n)"
-        )
+    if lines := differences_of_others(elsewhere.values(), everything):
+        what = "\n  ".join(lines)
+        raise ValueError(f"--results: there are runs with other settings:\n  {what}\nGo back to those, or leave the file out.")
     if lines := differences(folder, everything):
         what = "\n  ".join(lines)
         raise ValueError(

@@ -15,11 +15,11 @@ A comparison's folder: the settings that all its runs share, and reading what is
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_maxent.compare.results import Result, read_csv
+from sb3_maxent.compare.results import EXPERIMENT, SHARED, Result, read_csv
 from sb3_maxent.compare.runs import Run, read_evaluations, write
 from sb3_maxent.reporting.versions import machine, versions
 from sb3_maxent.zoo import VARIANTS
@@ -27,7 +27,6 @@ from sb3_maxent.zoo import VARIANTS
 OTHERS = "others"
 # What is there without a settings.json where a report was made of other comparisons' results alone
 REPORT = {OTHERS, "figures", "report.md", "report.html", "results.csv"}
-SHARED = ("n_timesteps", "eval_freq", "eval_episodes", "num_threads", "device")
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
@@ -148,7 +147,7 @@ def _run(folder: Path, entry: Sequence[Any], settings: dict[str, Any]) -> Run:
     return Run(folder, variants.get(label, label), env, seed, shared, {}, variant=label if label in variants else "")
 
 
-def _label(record: dict[str, Any]) -> str:
+def _label(record: Mapping[str, Any]) -> str:
     """The name of a finished run's algorithm in the report"""
     return record.get("variant") or record["algo"]
 
@@ -166,12 +165,43 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
     before, finished = read_settings(folder), finished_runs(folder)
     if before is None or not (finished or any(folder.glob("unfinished/*"))):
         return []  # nothing was trained, so that a mistake in the first command can be mended
-    now = runs[0].settings
     # Of the runs as well: they may have been copied from another folder
-    there_is = {name: dict.fromkeys([before[name], *(run[name] for run in finished)]) for name in SHARED}
-    lines = [f"{name} is {old} there and {now[name]} now" for name in SHARED for old in there_is[name] if old != now[name]]
-    asked = {(run.label, run.env): run for run in runs}
-    for record in finished:
+    lines = _changed([before], runs[0].settings, SHARED) + _changed(finished, runs[0].settings, SHARED)
+    return list(dict.fromkeys([*lines, *_changed_hyperparams(finished, runs)]))
+
+
+def differences_of_others(results: Iterable[Result], runs: Sequence[Run]) -> list[str]:
+    """
+    How settings differ from those of runs of other comparisons, as far as these are known.
+
+    :param results: finished runs of other comparisons
+    :param runs: that are to be made, all with the same shared settings
+    :return: a line for each
+    """
+    records = [run.record or {"n_timesteps": run.n_timesteps} for run in results]
+    made = [record for record in records if "hyperparams" in record]
+    return list(dict.fromkeys([*_changed(records, runs[0].settings, EXPERIMENT), *_changed_hyperparams(made, runs)]))
+
+
+def _changed(records: Iterable[Mapping[str, Any]], now: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """
+    :param records: of runs, or the settings of a comparison
+    :param now: the settings of the command
+    :param names: what must not differ
+    :return: a line for each setting that does
+    """
+    there = {name: dict.fromkeys(record[name] for record in records if name in record) for name in names}
+    return [f"{name} is {old} there and {now[name]} now" for name in names for old in there[name] if old != now[name]]
+
+
+def _changed_hyperparams(records: Iterable[Mapping[str, Any]], runs: Sequence[Run]) -> list[str]:
+    """
+    :param records: of finished runs
+    :param runs: that are to be made
+    :return: a line for each hyperparameter that differs between them
+    """
+    asked, lines = {(run.label, run.env): run for run in runs}, []
+    for record in records:
         old, run = record["hyperparams"], asked.get((_label(record), record["env"]))
         if run is None:
             continue
@@ -182,7 +212,7 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
         values = {name: (old.get(name, "not set"), new.get(name, "not set")) for name in sorted(old.keys() | new.keys())}
         where = f"of {run.label} on {run.env}"
         lines += [f"{name} {where} is {there} there and {here} now" for name, (there, here) in values.items() if there != here]
-    return list(dict.fromkeys(lines))
+    return lines
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -212,7 +242,8 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     """
     common = (run.label, run.env, run.seed, run.settings["n_timesteps"])
     if record is not None:
-        return Result(*common, "finished", *read_evaluations(run.final_folder), record["seconds"], record["num_timesteps"])
+        took = record["seconds"], record["num_timesteps"]
+        return Result(*common, "finished", *read_evaluations(run.final_folder), *took, record)
     attempts = run.attempts()
     evaluations = read_evaluations(run.training_folder(attempts[-1]) if attempts else run.folder / "no attempt")
     status = "failed" if run.log.exists() else "unfinished" if attempts else "missing"
@@ -226,10 +257,13 @@ def report_settings(folder: Path) -> dict[str, Any]:
     :param folder: the comparison's
     :return: printable by name; what differs between runs (versions, machines) with all its values
     """
-    written, finished = read_settings(folder) or {}, finished_runs(folder)
+    written, own = read_settings(folder) or {}, finished_runs(folder)
     settings = {name: value for name, value in written.items() if name != "runs" and value != {}}
-    elsewhere = others(folder).keys() - {(_label(run), run["env"], run["seed"]) for run in finished}
-    note = f"{len(elsewhere)}; their settings and versions are not known here"
+    made_here = {(_label(run), run["env"], run["seed"]) for run in own}
+    elsewhere = [run for key, run in others(folder).items() if key not in made_here]
+    finished = [*own, *(run.record for run in elsewhere if run.record)]
+    unknown = len(own) + len(elsewhere) - len(finished)
+    note = f"{len(elsewhere)}" + (f"; of {unknown} the settings and versions are not known here" if unknown else "")
     counted = {"runs of other comparisons": note} if elsewhere else {}
     if elsewhere and not finished:
         return {**settings, **counted}

@@ -14,7 +14,8 @@ import gymnasium as gym
 
 from sb3_maxent import zoo
 from sb3_maxent.compare.entrants import Entrant, Items, is_literal, not_compared, read_entrants, read_items, values_of
-from sb3_maxent.compare.folder import SHARED, name_by_content
+from sb3_maxent.compare.folder import name_by_content
+from sb3_maxent.compare.results import SHARED
 from sb3_maxent.compare.runs import Run
 from sb3_maxent.reporting.command import too_small
 

@@ -1,14 +1,21 @@
 """What a comparison's runs left behind, as the report reads it, and as a CSV file."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", "mean_return", "std_return", "n_episodes")
+SUMMARY = ("mean_return", "std_return", "n_episodes")
+COLUMNS = ("algo", "env", "seed", "status", "n_timesteps", "seconds", "step", *SUMMARY, "run")
+# What may not differ between runs that are compared, wherever they are made; and what the runs of one folder share besides
+EXPERIMENT = ("n_timesteps", "eval_freq", "eval_episodes")
+SHARED = (*EXPERIMENT, "num_threads", "device")
+# What the record of a run has in any case
+RECORDED = {"algo", "env", "seed", *SHARED, "hyperparams", "versions", "machine"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class Result:
     :param seconds: wall-clock time of the run, ``None`` where it did not finish
     :param num_timesteps: environment steps that it took in that time (PPO takes whole rollouts, so more than it was asked),
         ``None`` where that is not known
+    :param record: how it was made, as its ``run.json`` has it: hyperparameters, versions, machine and more; ``None`` where
+        that is not known
     """
 
     algo: str
@@ -37,6 +46,7 @@ class Result:
     returns: np.ndarray
     seconds: float | None = None
     num_timesteps: int | None = None
+    record: dict[str, Any] | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -72,7 +82,8 @@ class SummarisedResult(Result):
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:
     """
-    Write one row for each evaluation of each run; a run without one has a row, too.
+    Write one row for each evaluation of each run; a run without one has a row, too. The first row of a finished run has its
+    record, as JSON, in the column ``run``.
 
     :param path: the file
     :param results: the runs
@@ -83,22 +94,24 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
         for run in results:
             seconds = "" if run.seconds is None else run.seconds
             start = [run.algo, run.env, run.seed, run.status, run.n_timesteps, seconds]
+            record = "" if run.record is None else json.dumps(run.record)
             if len(run.steps) == 0:
-                writer.writerow([*start, "", "", "", ""])
+                writer.writerow([*start, "", "", "", "", record])
             for step, mean, std, n_episodes in zip(run.steps, *run.summary, strict=True):
-                writer.writerow([*start, int(step), float(mean), float(std), int(n_episodes)])
+                writer.writerow([*start, int(step), float(mean), float(std), int(n_episodes), record])
+                record = ""  # once is enough
 
 
 def read_csv(path: Path) -> list[Result]:
     """
-    :param path: what :func:`write_csv` wrote
+    :param path: what :func:`write_csv` wrote; older files have no column ``run``
     :return: the runs, in the order of the file
     :raises ValueError: if it is something else
     """
     runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or [])]:
+        if missing := [name for name in COLUMNS if name not in ("run", *(reader.fieldnames or ()))]:
             raise ValueError(f"{path} is no results.csv of a comparison: it has no column {', '.join(missing)}")
         for row in reader:
             runs.setdefault(tuple(row[name] for name in ("algo", "env", "seed")), []).append(row)
@@ -112,12 +125,17 @@ def _read_run(rows: Sequence[dict[str, str]]) -> Result:
     first = rows[0]
     seconds = float(first["seconds"]) if first["seconds"] else None
     evaluations = [row for row in rows if row["step"]]
-    summary = [[float(row[name]) for row in evaluations] for name in COLUMNS[-3:]]
+    summary = [[float(row[name]) for row in evaluations] for name in SUMMARY]
+    record = json.loads(first["run"]) if first.get("run") else None
+    if record is not None and not (isinstance(record, dict) and record.keys() >= RECORDED):
+        raise ValueError(f"the column run must have {', '.join(sorted(RECORDED))}, not {first['run']}")
     return SummarisedResult(
         *(first["algo"], first["env"], int(first["seed"]), int(first["n_timesteps"])),
         first["status"],  # type: ignore[arg-type]
         steps=np.array([int(row["step"]) for row in evaluations], dtype=int),
         returns=np.empty((len(evaluations), 0)),
         seconds=seconds,
+        num_timesteps=record.get("num_timesteps") if record else None,
+        record=record,
         of_file=np.array(summary),
     )
