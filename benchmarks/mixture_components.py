@@ -13,7 +13,9 @@ import numpy as np
 from drawing import STYLE, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from results import COMPONENTS, MODES, cheetah_returns, measures, median_ratio, mixture_row
+from result_tables.common import MODES, measures
+from result_tables.modes import COMPONENTS, cheetah_returns, mixture_row
+from result_tables.speed import median_ratio
 
 from sb3_maxent.reporting.formatting import look
 from sb3_maxent.reporting.looks import legend_of_panels

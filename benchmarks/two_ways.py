@@ -22,7 +22,7 @@ import numpy as np
 import torch as th
 from drawing import STYLE, save
 from matplotlib.figure import Figure
-from results import ON_TWO_WAYS
+from result_tables.returns import ON_TWO_WAYS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tables import DATA, keys_in, label_of, write
 

@@ -79,7 +79,7 @@ def test_results_of_other_comparisons(fakes, capsys):
     fakes.take_started()
 
     assert compare("--results", "theirs.csv", "--n-timesteps", "20") == 2
-    assert "--results: there are runs with other settings:\n    n_timesteps is 10 there and 20 now\n" in capsys.readouterr().err
+    assert "there are runs with other settings:\n    n_timesteps is 10 there and 20 now\n" in capsys.readouterr().err
     assert compare("--results", "theirs.csv", "--hyperparams", "sac=learning_rate:0.1") == 2
     assert "learning_rate of sac on Pendulum-v1 is 0.001 there and 0.1 now" in capsys.readouterr().err
     assert compare("--results", "missing.csv") == 2 and not Path("runs/c").exists()

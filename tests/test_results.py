@@ -1,41 +1,33 @@
 """The tables of the documentation are what benchmarks/results.py makes of the CSV files."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+import result_tables.common
+import results
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def results(monkeypatch):
-    """benchmarks/results.py as a module."""
-    monkeypatch.delitem(sys.modules, "results", raising=False)
-    import results
-
-    return results
-
-
-@pytest.fixture
-def copies(results, tmp_path, monkeypatch):
+def copies(tmp_path, monkeypatch):
     """The script on copies of two pages and of the data, which a test may change."""
     for name in ("guide/temperature.md", "guide/choosing.md"):
         (tmp_path / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "docs" / name, tmp_path / "docs" / name)
     shutil.copytree(ROOT / "benchmarks" / "data", tmp_path / "data")
     monkeypatch.setattr(results, "DOCS", tmp_path / "docs")
-    monkeypatch.setattr(results, "DATA", tmp_path / "data")
+    monkeypatch.setattr(result_tables.common, "DATA", tmp_path / "data")
     return results
 
 
-def test_pages_hold_what_was_measured(results, capsys):
+def test_pages_hold_what_was_measured(capsys):
     code = results.main(["--check"])
     assert code == 0, f"{capsys.readouterr().out}Run `make results`."
 
 
-def test_every_table_is_on_a_page(results):
+def test_every_table_is_on_a_page():
     pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
     assert {name for name, _ in results.MARKED.findall(pages)} == set(results.TABLES)
 
@@ -65,7 +57,7 @@ def test_a_changed_measurement_is_found(copies, tmp_path, capsys):
 
 def test_an_average_of_nothing_is_refused(copies):
     with pytest.raises(ValueError, match=r"sql\.csv has no row with {'env': 'Pendulum-v2', 'algo': 'sql'}"):
-        copies.final_returns("sql", "Pendulum-v2", "sql")
+        result_tables.common.final_returns("sql", "Pendulum-v2", "sql")
 
 
 @pytest.mark.parametrize(
