@@ -106,8 +106,8 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     add_others(folder, arguments.results)
     write_json(folder / "settings.json", settings)
 
-    todo = [run for run in everything if not run.final_folder.exists() and (run.label, run.env, run.seed) not in elsewhere]
-    print(f"{len(everything)} runs of {arguments.n_timesteps} steps in {folder}")
+    todo = [run for run in everything if not run.final_folder.exists() and run.key not in elsewhere]
+    print(f"{len(everything)} run{'s' * (len(everything) > 1)} of {arguments.n_timesteps} steps in {folder}")
     if finished := [run for run in everything if run not in todo]:
         print(f"Finished already, skipped: {len(finished)} ({_names(finished)})")
     for run in todo:
@@ -134,7 +134,7 @@ def _settings(arguments: Namespace, argv: Sequence[str], everything: Sequence[Ru
     :return: what is kept in the folder; of paths and addresses only what is the same on other machines
     """
     words = ["ADDRESS" if word == arguments.dask else re.sub(r"(?<![\w.-])/[^\s'\",=]*/(?=[^/])", "", word) for word in argv]
-    asked = [[run.label, run.env, run.seed] for run in everything]
+    asked = [list(run.key) for run in everything]
     variants = {run.variant: run.algo for run in everything if run.variant}
     return {
         "command": shlex.join(["python", "-m", "sb3_maxent.compare", *words]),

@@ -131,7 +131,7 @@ def traces(folder: Path) -> list[list[Any]]:
     if before is None:
         return []
     runs = [_run(folder, entry, before) for entry in before["runs"]]
-    return [[run.label, run.env, run.seed] for run in runs if run.log.exists() or run.attempts()]
+    return [list(run.key) for run in runs if run.log.exists() or run.attempts()]
 
 
 def _run(folder: Path, entry: Sequence[Any], settings: dict[str, Any]) -> Run:
@@ -150,6 +150,11 @@ def _run(folder: Path, entry: Sequence[Any], settings: dict[str, Any]) -> Run:
 def _label(record: Mapping[str, Any]) -> str:
     """The name of a finished run's algorithm in the report"""
     return record.get("variant") or record["algo"]
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What tells a finished run from the others"""
+    return _label(record), record["env"], record["seed"]
 
 
 def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
@@ -225,7 +230,7 @@ def read_results(folder: Path) -> list[Result]:
     asked = {tuple(entry): _run(folder, entry, settings) for entry in settings["runs"]}
     records = {}
     for record in finished_runs(folder):
-        key = _label(record), record["env"], record["seed"]
+        key = _key(record)
         variants = {record["variant"]: record["algo"]} if record.get("variant") else {}
         asked[key] = _run(folder, key, {**record, "variants": variants})  # in its place
         records[key] = record
@@ -240,7 +245,7 @@ def _result(run: Run, record: dict[str, Any] | None) -> Result:
     :param record: its ``run.json``, if it is finished
     :return: what it left behind
     """
-    common = (run.label, run.env, run.seed, run.settings["n_timesteps"])
+    common = (*run.key, run.settings["n_timesteps"])
     if record is not None:
         took = record["seconds"], record["num_timesteps"]
         return Result(*common, "finished", *read_evaluations(run.final_folder), *took, record)
@@ -259,7 +264,7 @@ def report_settings(folder: Path) -> dict[str, Any]:
     """
     written, own = read_settings(folder) or {}, finished_runs(folder)
     settings = {name: value for name, value in written.items() if name != "runs" and value != {}}
-    made_here = {(_label(run), run["env"], run["seed"]) for run in own}
+    made_here = set(map(_key, own))
     elsewhere = [run for key, run in others(folder).items() if key not in made_here]
     finished = [*own, *(run.record for run in elsewhere if run.record)]
     unknown = len(own) + len(elsewhere) - len(finished)

@@ -72,6 +72,11 @@ class Run:
         return self.variant or self.algo
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from the other runs of a comparison"""
+        return self.label, self.env, self.seed
+
+    @property
     def name(self) -> str:
         return f"{self.label}_{self.env_name}_seed{self.seed}"
 
