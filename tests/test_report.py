@@ -264,7 +264,15 @@ def test_draw_learning_curves():
 
 
 def test_csv_is_read_as_it_was_written(tmp_path):
-    record = {**dict.fromkeys(RECORDED, 'a "b", c'), "num_timesteps": 512}
+    numbers = {"eval_freq": 10, "eval_episodes": 2, "num_timesteps": 512}
+    of_run = {"algo": "sac", "env": "A-v0", "seed": 3, "n_timesteps": 400, "variant": ""}
+    record = {
+        **dict.fromkeys(RECORDED, 'a "b", c'),
+        **numbers,
+        **of_run,
+        "versions": {"torch": "2"},
+        "hyperparams": {"tau": 1},
+    }
     results = [
         replace(run("sac", "A-v0", 3, [1, np.nan, 1 / 3], seconds=1.25, n_timesteps=400), record=record, num_timesteps=512),
         run("sac", "B-v0", 3, [2], steps=[50], status="unfinished"),
@@ -288,8 +296,25 @@ def test_csv_is_read_as_it_was_written(tmp_path):
         "\n".join([lines[0].removesuffix(",run"), *(line.removesuffix(",") for line in lines[1:])])
     )
     assert [(each.key, each.record) for each in read_csv(tmp_path / "older.csv")] == [(each.key, None) for each in results]
+    for of_record, bad in {
+        '""machine""': '""engine""',
+        '{""torch"": ""2""}': "5",
+        '""2""': "2",
+        '{""tau"": 1}': "null",
+        ": 512": ": null",
+        "{": '""',
+    }.items():
+        (tmp_path / "bad.csv").write_text(text.replace(of_record, bad))
+        with pytest.raises(ValueError, match=r"bad\.csv can't be read: "):
+            read_csv(tmp_path / "bad.csv")
+    # What the file says of a run counts: somebody may have given it another name. The order of the lines does not
+    (tmp_path / "named.csv").write_text(
+        "\n".join([lines[0], *(line.replace("sac,", "old,", 1) for line in text.splitlines()[:0:-1])])
+    )
+    named = {each.key: each for each in read_csv(tmp_path / "named.csv")}["old", "A-v0", 3]
+    assert named.record == {**record, "variant": "old"} and list(named.steps) == list(results[0].steps)
     (tmp_path / "bad.csv").write_text(text.replace('""machine""', '""engine""'))
-    with pytest.raises(ValueError, match=r"bad\.csv can't be read: the column run must have algo, device, .* not {.*engine"):
+    with pytest.raises(ValueError, match=r"bad\.csv can't be read: the column run must have algo, device, .* not .*engine"):
         read_csv(tmp_path / "bad.csv")
     (tmp_path / "cut.csv").write_text(text[: text.index("0.333")])
     with pytest.raises(ValueError, match=r"cut\.csv can't be read: could not convert string to float: ''"):

@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sb3_maxent.compare.folder import (
+    OTHERS,
     add_others,
     differences,
     differences_of_others,
@@ -89,14 +90,16 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     """
     everything, conf_copies = plan(arguments)
     folder = arguments.folder
-    elsewhere = others(folder) | read_others(arguments.results)
-    if lines := differences_of_others(elsewhere.values(), everything):
-        what = "\n  ".join(lines)
-        raise ValueError(f"--results: there are runs with other settings:\n  {what}\nGo back to those, or leave the file out.")
     if lines := differences(folder, everything):
         what = "\n  ".join(lines)
         raise ValueError(
             f"{folder} was made with other settings:\n  {what}\nChoose another folder by -f, or go back to those."
+        )
+    if lines := differences_of_others(folder, arguments.results, everything):
+        what, place = "\n  ".join(lines), shown(folder.resolve() / OTHERS)
+        raise ValueError(
+            f"runs of other comparisons (--results) have other settings:\n  {what}\n"
+            f"Go back to those, or leave the file out, and remove it from {place}."
         )
     settings = _settings(arguments, argv, everything)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,7 @@ def prepare(arguments: Namespace, argv: Sequence[str]) -> list[Run]:
     add_others(folder, arguments.results)
     write_json(folder / "settings.json", settings)
 
+    elsewhere = {run.key for run in others(folder)}
     todo = [run for run in everything if not run.final_folder.exists() and run.key not in elsewhere]
     print(f"{len(everything)} run{'s' * (len(everything) > 1)} of {arguments.n_timesteps} steps in {folder}")
     if finished := [run for run in everything if run not in todo]:

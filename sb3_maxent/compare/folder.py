@@ -64,27 +64,37 @@ def finished_runs(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_others(files: Iterable[Path]) -> dict[tuple[str, str, int], Result]:
+def read_others(files: Iterable[Path]) -> list[Result]:
     """
     :param files: ``results.csv`` of other comparisons
-    :return: their finished runs by name of the algorithm, environment and seed; of two the one of the first file
+    :return: their finished runs; several files may have the same one
     :raises ValueError: if one is something else
     :raises OSError: if one can't be read
     """
-    runs: dict[tuple[str, str, int], Result] = {}
-    for file in files:
-        for run in read_csv(file):
-            if run.status == "finished":
-                runs.setdefault(run.key, run)
-    return runs
+    return [run for file in files for run in read_csv(file) if run.status == "finished"]
 
 
-def others(folder: Path) -> dict[tuple[str, str, int], Result]:
+def others(folder: Path) -> list[Result]:
     """
     :param folder: the comparison's
     :return: finished runs of other comparisons that were added to it
     """
     return read_others(sorted((folder / OTHERS).glob("*.csv")))
+
+
+def _elsewhere(folder: Path, records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, int], Result]:
+    """
+    :param folder: the comparison's
+    :param records: of its own finished runs
+    :return: the runs of other comparisons that count: not those that it has itself; of the same run in several files the
+        first one whose record is known
+    """
+    own = set(map(_key, records))
+    runs: dict[tuple[str, str, int], Result] = {}
+    for run in sorted(others(folder), key=lambda run: run.record is None):
+        if run.key not in own:
+            runs.setdefault(run.key, run)
+    return runs
 
 
 def existing_settings(folder: Path) -> dict[str, Any]:
@@ -172,20 +182,36 @@ def differences(folder: Path, runs: Sequence[Run]) -> list[str]:
         return []  # nothing was trained, so that a mistake in the first command can be mended
     # Of the runs as well: they may have been copied from another folder
     lines = _changed([before], runs[0].settings, SHARED) + _changed(finished, runs[0].settings, SHARED)
-    return list(dict.fromkeys([*lines, *_changed_hyperparams(finished, runs)]))
+    return list(dict.fromkeys([*lines, *_changed_hyperparams(finished, _hyperparams(runs))]))
 
 
-def differences_of_others(results: Iterable[Result], runs: Sequence[Run]) -> list[str]:
+def differences_of_others(folder: Path, files: Iterable[Path], runs: Sequence[Run]) -> list[str]:
     """
-    How settings differ from those of runs of other comparisons, as far as these are known.
+    How settings differ from those of runs of other comparisons, as far as these are known, and between these.
 
-    :param results: finished runs of other comparisons
+    :param folder: the comparison's
+    :param files: ``results.csv`` of other comparisons, beside those that were added to it
     :param runs: that are to be made, all with the same shared settings
     :return: a line for each
     """
-    records = [run.record or {"n_timesteps": run.n_timesteps} for run in results]
+    finished = finished_runs(folder)
+    own = set(map(_key, finished))
+    theirs = [run for run in [*others(folder), *read_others(files)] if run.key not in own]
+    records = [run.record or {"n_timesteps": run.n_timesteps} for run in theirs]
     made = [record for record in records if "hyperparams" in record]
-    return list(dict.fromkeys([*_changed(records, runs[0].settings, EXPERIMENT), *_changed_hyperparams(made, runs)]))
+    of_own = {(_label(record), record["env"]): (record["algo"], record["hyperparams"]) for record in finished}
+    hyperparams = of_own | _hyperparams(runs)
+    for record in made:
+        hyperparams.setdefault((_label(record), record["env"]), (record["algo"], record["hyperparams"]))
+    return list(dict.fromkeys([*_changed(records, runs[0].settings, EXPERIMENT), *_changed_hyperparams(made, hyperparams)]))
+
+
+def _hyperparams(runs: Iterable[Run]) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """
+    :param runs: that are to be made
+    :return: zoo key and hyperparameters by the algorithm's name in the report and the environment
+    """
+    return {(run.label, run.env): (run.algo, run.hyperparams) for run in runs}
 
 
 def _changed(records: Iterable[Mapping[str, Any]], now: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -199,23 +225,23 @@ def _changed(records: Iterable[Mapping[str, Any]], now: Mapping[str, Any], names
     return [f"{name} is {old} there and {now[name]} now" for name in names for old in there[name] if old != now[name]]
 
 
-def _changed_hyperparams(records: Iterable[Mapping[str, Any]], runs: Sequence[Run]) -> list[str]:
+def _changed_hyperparams(
+    records: Iterable[Mapping[str, Any]], now: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]]
+) -> list[str]:
     """
     :param records: of finished runs
-    :param runs: that are to be made
+    :param now: zoo key and hyperparameters by the algorithm's name in the report and the environment
     :return: a line for each hyperparameter that differs between them
     """
-    asked, lines = {(run.label, run.env): run for run in runs}, []
+    lines = []
     for record in records:
-        old, run = record["hyperparams"], asked.get((_label(record), record["env"]))
-        if run is None:
+        label, env, old = _label(record), record["env"], record["hyperparams"]
+        algo, new = now.get((label, env), (record["algo"], old))
+        if algo != record["algo"]:
+            lines.append(f"{label} is a variant of {record['algo']} there and of {algo} now")
             continue
-        if run.algo != record["algo"]:
-            lines.append(f"{run.label} is a variant of {record['algo']} there and of {run.algo} now")
-            continue
-        new = run.hyperparams
         values = {name: (old.get(name, "not set"), new.get(name, "not set")) for name in sorted(old.keys() | new.keys())}
-        where = f"of {run.label} on {run.env}"
+        where = f"of {label} on {env}"
         lines += [f"{name} {where} is {there} there and {here} now" for name, (there, here) in values.items() if there != here]
     return lines
 
@@ -226,17 +252,16 @@ def read_results(folder: Path) -> list[Result]:
     :return: the runs of the latest command, and all others that are finished, also those of other comparisons
     :raises ValueError: if there is no comparison in the folder
     """
-    settings, elsewhere = existing_settings(folder), others(folder)
+    settings, finished = existing_settings(folder), finished_runs(folder)
     asked = {tuple(entry): _run(folder, entry, settings) for entry in settings["runs"]}
     records = {}
-    for record in finished_runs(folder):
+    for record in finished:
         key = _key(record)
         variants = {record["variant"]: record["algo"]} if record.get("variant") else {}
         asked[key] = _run(folder, key, {**record, "variants": variants})  # in its place
         records[key] = record
     results = {key: _result(run, records.get(key)) for key, run in asked.items()}
-    results.update({key: run for key, run in elsewhere.items() if key not in records})
-    return list(results.values())
+    return list({**results, **_elsewhere(folder, finished)}.values())
 
 
 def _result(run: Run, record: dict[str, Any] | None) -> Result:
@@ -264,8 +289,7 @@ def report_settings(folder: Path) -> dict[str, Any]:
     """
     written, own = read_settings(folder) or {}, finished_runs(folder)
     settings = {name: value for name, value in written.items() if name != "runs" and value != {}}
-    made_here = set(map(_key, own))
-    elsewhere = [run for key, run in others(folder).items() if key not in made_here]
+    elsewhere = list(_elsewhere(folder, own).values())
     finished = [*own, *(run.record for run in elsewhere if run.record)]
     unknown = len(own) + len(elsewhere) - len(finished)
     note = f"{len(elsewhere)}" + (f"; of {unknown} the settings and versions are not known here" if unknown else "")
@@ -273,11 +297,10 @@ def report_settings(folder: Path) -> dict[str, Any]:
     if elsewhere and not finished:
         return {**settings, **counted}
     used = [run["versions"] for run in finished] or [versions()]
-    hyperparams: dict[str, Any] = {}
+    hyperparams: dict[str, dict[str, list[str]]] = {}
     for run in finished:
-        hyperparams.setdefault(_label(run), {})[run["env"]] = ", ".join(
-            f"{name}: {value}" for name, value in run["hyperparams"].items()
-        )
+        text = ", ".join(f"{name}: {value}" for name, value in run["hyperparams"].items())
+        hyperparams.setdefault(_label(run), {}).setdefault(run["env"], []).append(text)
     # Runs that were copied from another folder may have others
     used_settings = {name: {run[name]: None for run in finished} for name in SHARED if finished}
     return {
@@ -285,9 +308,13 @@ def report_settings(folder: Path) -> dict[str, Any]:
         **counted,
         **{name: next(iter(each)) if len(each) == 1 else _distinct(map(str, each)) for name, each in used_settings.items()},
         "machine": _distinct([run["machine"] for run in finished] or [machine()]),
-        "versions": {name: _distinct([of_run.get(name, "?") for of_run in used]) for name in used[-1]},
-        "hyperparams": hyperparams,
+        "versions": {name: _distinct([of_run.get(name, "?") for of_run in used]) for name in _names(used)},
+        "hyperparams": {label: {env: _distinct(of_env) for env, of_env in of.items()} for label, of in hyperparams.items()},
     }
+
+
+def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for each in mappings for name in each))
 
 
 def _distinct(values: Iterable[str]) -> str:

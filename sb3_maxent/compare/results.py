@@ -109,28 +109,32 @@ def read_csv(path: Path) -> list[Result]:
     :raises ValueError: if it is something else
     """
     runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in ("run", *(reader.fieldnames or ()))]:
-            raise ValueError(f"{path} is no results.csv of a comparison: it has no column {', '.join(missing)}")
-        for row in reader:
-            runs.setdefault(tuple(row[name] for name in ("algo", "env", "seed")), []).append(row)
     try:
-        return [_read_run(rows) for rows in runs.values()]
-    except (ValueError, TypeError) as error:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in ("run", *(reader.fieldnames or ()))]
+            for row in reader if not missing else ():
+                runs.setdefault(tuple(row[name] for name in ("algo", "env", "seed")), []).append(row)
+        found = [_read_run(rows) for rows in runs.values()]
+    except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} can't be read: {error}") from error
+    if missing:
+        raise ValueError(f"{path} is no results.csv of a comparison: it has no column {', '.join(missing)}")
+    return found
 
 
 def _read_run(rows: Sequence[dict[str, str]]) -> Result:
     first = rows[0]
+    key = first["algo"], first["env"], int(first["seed"])
+    n_timesteps = int(first["n_timesteps"])
     seconds = float(first["seconds"]) if first["seconds"] else None
-    evaluations = [row for row in rows if row["step"]]
+    evaluations = sorted((row for row in rows if row["step"]), key=lambda row: int(row["step"]))
     summary = [[float(row[name]) for row in evaluations] for name in SUMMARY]
-    record = json.loads(first["run"]) if first.get("run") else None
-    if record is not None and not (isinstance(record, dict) and record.keys() >= RECORDED):
-        raise ValueError(f"the column run must have {', '.join(sorted(RECORDED))}, not {first['run']}")
+    text = next((row["run"] for row in rows if row.get("run")), "")
+    record = _read_record(text, *key, n_timesteps) if text else None
     return SummarisedResult(
-        *(first["algo"], first["env"], int(first["seed"]), int(first["n_timesteps"])),
+        *key,
+        n_timesteps,
         first["status"],  # type: ignore[arg-type]
         steps=np.array([int(row["step"]) for row in evaluations], dtype=int),
         returns=np.empty((len(evaluations), 0)),
@@ -139,3 +143,25 @@ def _read_run(rows: Sequence[dict[str, str]]) -> Result:
         record=record,
         of_file=np.array(summary),
     )
+
+
+def _read_record(text: str, label: str, env: str, seed: int, n_timesteps: int) -> dict[str, Any]:
+    """
+    :param text: of the column ``run``
+    :param label: what the file calls the algorithm; it, the environment, the seed and the steps of the file count
+    :param env: environment id
+    :param seed: the seed
+    :param n_timesteps: environment steps that were asked for
+    :return: the record
+    :raises ValueError: if it is something else
+    """
+    record = json.loads(text)
+    if not (isinstance(record, dict) and record.keys() >= RECORDED):
+        raise ValueError(f"the column run must have {', '.join(sorted(RECORDED))}, not {text}")
+    texts = [record["algo"], record["machine"], *dict(record["versions"]).values()]
+    numbers = [record["eval_freq"], record["eval_episodes"], record.get("num_timesteps", 0)]
+    if not (all(isinstance(each, str) for each in texts) and all(isinstance(each, int) for each in numbers)):
+        raise ValueError(f"the column run must have names as text and steps as integers, not {text}")
+    variant = label if label != record["algo"] else ""
+    hyperparams = dict(record["hyperparams"])
+    return {**record, "variant": variant, "env": env, "seed": seed, "n_timesteps": n_timesteps, "hyperparams": hyperparams}

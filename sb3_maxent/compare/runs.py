@@ -46,7 +46,7 @@ class Run:
     :param algo: zoo key
     :param env: environment id
     :param seed: the seed
-    :param settings: what all runs of the comparison share, see ``folder.SHARED``
+    :param settings: what all runs of the comparison share, see ``results.SHARED``
     :param hyperparams: the algorithm's hyperparameters for this environment, as JSON can hold them
     :param arguments: for the zoo's training, beside those that follow from the above
     :param session: marks the folders of runs that are under way as those of one call of the command
