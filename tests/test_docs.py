@@ -109,6 +109,7 @@ SLOW = {
     ("docs/results/discretesac.md", "Every seed"),
     ("docs/results/discretesac.md", "How to replicate"),
     ("docs/results/discretesac.md", "LunarLander-v3 on fresh seeds"),
+    ("docs/results/discretesac.md", "Pong"),
     ("docs/results/discretesac.md", "The bonus in the critic decides on Asterix"),
     ("docs/results/discretesac.md", "Which target entropy?"),
     ("docs/results/mixturesac.md", "How to replicate"),

@@ -77,6 +77,16 @@ def minatar() -> Table:
 
 
 @table
+def pong() -> Table:
+    steps = range(100_000, 700_001, 100_000)
+    lines = [
+        [name, *(f"{read('pong', algo=algo, step=step).mean_return.item():.1f}" for step in steps)]
+        for algo, name in (("discretesac", "DiscreteSAC"), ("dqn", "SB3 DQN"))
+    ]
+    return ["Pong, 5 games, seed 0", *(f"{step // 1000}k" for step in steps)], lines
+
+
+@table
 def pixel_speed() -> Table:
     medians = read_file("pixel_speed").groupby(["algorithm", "env"], sort=False).steps_a_second.median()
     envs = list(dict.fromkeys(medians.index.get_level_values("env")))
