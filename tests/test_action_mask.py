@@ -1,5 +1,6 @@
 """Environments with sb3_contrib's method ``action_masks()``, through our wrapper."""
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -117,8 +118,38 @@ def test_bad_arguments(env, key, message):
         ActionMaskWrapper(env(), key=key)
 
 
-def test_mask_of_another_length():
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([True] * 3, r"must give 4 values for Discrete\(4.*, not \[True, True, True\]"),
+        ([[True] * 3, [True]], "must give 4 values .*, those of all components side by side"),
+        # What is added to logits has 0 for allowed actions
+        ([0, -np.inf, 0, -np.inf], "must give booleans, or 1 for allowed and 0 for forbidden actions"),
+        ([0, np.nan, 0, 1], "must give booleans"),
+        ([0, 1, 2, 3], "must give booleans"),
+        (["0", "0", "0", "1"], "must give booleans"),
+    ],
+)
+def test_bad_masks(mask, message):
     env = Continuous()
-    env.action_masks = lambda: [True] * 3  # type: ignore[method-assign,assignment]
-    with pytest.raises(ValueError, match=r"`action_masks\(\)` must give 4 values for Discrete\(4.*\), not \(3,\)"):
+    env.action_masks = lambda: mask  # type: ignore[method-assign,assignment]
+    with pytest.raises(ValueError, match=r"`action_masks\(\)` " + message):
         ActionMaskWrapper(env).reset()
+
+
+@pytest.mark.parametrize("mask", [[1, 0, 0, 1], (1.0, 0.0, 0.0, 1.0), np.array([True, False, False, True])])
+def test_masks_of_zeros_and_ones(mask):
+    env = Continuous()
+    env.action_masks = lambda: mask  # type: ignore[method-assign,assignment]
+    np.testing.assert_array_equal(ActionMaskWrapper(env).reset()[0]["action_mask"], [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_a_mask_that_no_policy_obeys(algorithm):
+    """Who wraps an environment wants the mask obeyed; without its key the policy would take it for an observation."""
+    env = ActionMaskWrapper(Continuous())
+    with pytest.warns(UserWarning, match=r"`policy_kwargs=dict\(action_mask_key='action_mask'\)`"):
+        algorithm("MultiInputPolicy", env, **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algorithm("MultiInputPolicy", env, **KWARGS)

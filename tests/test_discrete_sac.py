@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -431,3 +432,17 @@ def test_separate_networks():
     model = make_model(policy_kwargs={"net_arch": {"pi": [7], "qf": [5, 4]}})
     assert model.actor.logits_net[0].out_features == 7
     assert [layer.out_features for layer in model.critic.qf0 if isinstance(layer, th.nn.Linear)] == [5, 4, 3]
+
+
+@pytest.mark.parametrize("algorithm", [DiscreteSAC, SoftQLearning])
+def test_what_would_do_something_else_or_nothing_is_said(algorithm):
+    """DQN's arguments without its default, and a target that nothing follows."""
+    with pytest.warns(UserWarning, match=r"rate rises, from `exploration_initial_eps=0.0` to `exploration_final_eps=0.05`"):
+        algorithm("MlpPolicy", "CartPole-v1", exploration_final_eps=0.05, **SMALL)
+    with pytest.warns(UserWarning, match=r"`target_entropy='lin_0.5_0.1'` does nothing, since `ent_coef=0.1` is not learned"):
+        algorithm("MlpPolicy", "CartPole-v1", ent_coef=0.1, target_entropy="lin_0.5_0.1", **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algorithm("MlpPolicy", "CartPole-v1", exploration_initial_eps=0.05, exploration_final_eps=0.05, **SMALL)
+        algorithm("MlpPolicy", "CartPole-v1", ent_coef=0.1, **SMALL)
+        algorithm("MlpPolicy", "CartPole-v1", ent_coef="auto", target_entropy="lin_0.5_0.1", **SMALL)

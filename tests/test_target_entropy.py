@@ -129,7 +129,7 @@ def test_learning_rate_of_the_temperature(rate, expected):
         (DISCRETE, "lin_a", "`target_entropy` must be 'lin_X', 'lin_X_Y' or 'lin_X_Y_F' with numbers"),
         (DISCRETE, "linear_0.5", "`target_entropy` must be 'lin_X', 'lin_X_Y' or 'lin_X_Y_F' with numbers"),
         (DISCRETE, "adaptive_0", r"in \(0, 1\], not 'adaptive_0'"),
-        (DISCRETE, "adaptive_0.5_0.8", r"must be a number in \[0, 0.5\], not 0.8"),
+        (DISCRETE, "adaptive_0.5_0.8", r"must have Y <= X, since it only falls, not 'adaptive_0.5_0.8'"),
         (DISCRETE, "adaptive_a", r"in \(0, 1\], not 'adaptive_a'"),
         (DISCRETE, "adaptively", r"in \(0, 1\], not 'adaptively'"),
         (BOX, "adaptive", "`target_entropy` can be adaptive for discrete actions only, not 'adaptive' for a Box"),

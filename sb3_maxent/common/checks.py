@@ -29,7 +29,8 @@ def check_number(
     except TypeError:
         valid = False
     if not valid or isinstance(value, bool) or (integer and not isinstance(value, int | np.integer)):
-        raise ValueError(f"`{name}` must be {kind} in [{minimum:g}, {maximum:g}], not {value!r}")
+        hint = ", which is a text: YAML reads 2e-3 as one, and 2.0e-3 or 0.002 as a number" if isinstance(value, str) else ""
+        raise ValueError(f"`{name}` must be {kind} in [{minimum:g}, {maximum:g}], not {value!r}{hint}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -1,5 +1,6 @@
 """Discrete, MultiDiscrete and MultiBinary actions: products of categorical distributions, and critics for them."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -178,6 +179,10 @@ class CategoricalHeads(nn.Module):
         return chosen.sum(dim=1, keepdim=True)
 
 
+# The default key of ActionMaskWrapper
+MASK_KEY = "action_mask"
+
+
 def check_action_mask_key(key: str | None, observation_space: spaces.Space, action_space: spaces.Space) -> None:
     """
     :param key: key of a dictionary observation under which the action mask stands, ``None`` for none
@@ -185,10 +190,16 @@ def check_action_mask_key(key: str | None, observation_space: spaces.Space, acti
     :param action_space: action space
     :raises ValueError: if there is no such mask among the observations
     """
-    if key is None:
-        return
     n_actions = CategoricalHeads(action_space).n_logits  # type: ignore[arg-type]
     keys = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
+    if key is None:
+        if keys.get(MASK_KEY) == spaces.MultiBinary(n_actions):
+            warnings.warn(
+                f"The observations hold an action mask, {MASK_KEY!r}, which the policy takes for an ordinary observation. "
+                f"It obeys the mask with `policy_kwargs=dict(action_mask_key={MASK_KEY!r})`.",
+                stacklevel=2,
+            )
+        return
     if keys.get(key) != spaces.MultiBinary(n_actions):
         raise ValueError(
             f"`action_mask_key` must name a MultiBinary({n_actions}) of a dictionary observation, "

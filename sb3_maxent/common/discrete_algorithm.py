@@ -1,6 +1,7 @@
 """What the algorithms for discrete actions share: exploration, action masks, and the bound on values."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ class DiscreteAlgorithm(MaxEntAlgorithm):
         check_number("exploration_fraction", self.exploration_fraction, float(np.finfo(np.float32).tiny), 1)
         check_number("exploration_initial_eps", self.exploration_initial_eps, 0, 1)
         check_number("exploration_final_eps", self.exploration_final_eps, 0, 1)
+        if self.exploration_final_eps > self.exploration_initial_eps:
+            warnings.warn(
+                f"The exploration rate rises, from `exploration_initial_eps={self.exploration_initial_eps}` to "
+                f"`exploration_final_eps={self.exploration_final_eps}`. DQN's default for the first is 1, here it is 0.",
+                stacklevel=2,
+            )
         check_number("exploration_max_duration", self.exploration_max_duration, 1, LONGEST, integer=True)
         check_number("exploration_duration_exponent", self.exploration_duration_exponent, 0)
 

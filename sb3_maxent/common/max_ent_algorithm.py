@@ -214,6 +214,12 @@ class MaxEntAlgorithm(GradientStepHooks, OffPolicyAlgorithm):  # type: ignore[mi
         self.entropy_target = TargetEntropy(self.target_entropy, self.action_space, self._adaptive_target, self.device)
         self.target_entropy = self.entropy_target.setting
         self._setup_temperature()
+        if not self.temperature.is_learned and self.target_entropy != self._auto_target_entropy:
+            warnings.warn(
+                f"`target_entropy={self.target_entropy!r}` does nothing, since `ent_coef={self.ent_coef!r}` is not learned. "
+                "It is with `ent_coef='auto'`.",
+                stacklevel=2,
+            )
         self._finite_guard = FiniteGuard(self)
         self._take_step: EagerStep = CompiledStep(self) if self.compile else EagerStep(self)
 

@@ -125,7 +125,8 @@ class TargetEntropy:
             raise ValueError(f"{EXPECTED}, with X and Y in (0, 1], not {setting!r}")
         start = values[0] if values else ADAPTIVE_START
         end = values[1] if len(values) == 2 else min(ADAPTIVE_END, start)
-        check_number(f"target_entropy={setting}", end, 0, start)
+        if end > start:
+            raise ValueError(f"`target_entropy='adaptive_X_Y'` must have Y <= X, since it only falls, not {setting!r}")
         return start, end
 
     def follow(self, setting: str | float | Schedule, progress_remaining: float) -> None:

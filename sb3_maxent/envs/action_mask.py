@@ -19,7 +19,8 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
         that gives, for all actions of all components side by side, whether they are allowed now (``MultiBinary``: two for
         each component, for 0 and 1), as https://sb3-contrib.readthedocs.io/en/master/modules/ppo_mask.html says
     :param key: the mask's key in the observation
-    :raises ValueError: if there is no such method, if the key is taken, or if a mask has another length
+    :raises ValueError: if there is no such method, if the key is taken, or if a mask has another length, or other values
+        than booleans or 0 and 1
     """
 
     def __init__(self, env: gym.Env[Any, Any], key: str = "action_mask"):
@@ -38,11 +39,23 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
     def action_masks(self) -> np.ndarray:
         """
         :return: (A,) whether the actions are allowed now
-        :raises ValueError: if the environment's mask has another length
+        :raises ValueError: if the environment's mask has another length, or other values than booleans or 0 and 1
         """
-        masks = np.asarray(self.env.get_wrapper_attr("action_masks")())
-        if masks.size != self.n_actions:
-            raise ValueError(f"`action_masks()` must give {self.n_actions} values for {self.action_space}, not {masks.shape}")
+        given = self.env.get_wrapper_attr("action_masks")()
+        try:
+            masks = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            masks = np.asarray(given, dtype=object)
+        if masks.dtype == object or masks.size != self.n_actions:
+            raise ValueError(
+                f"`action_masks()` must give {self.n_actions} values for {self.action_space}, those of all components side by "
+                f"side, not {given!r}"
+            )
+        # The masks that are added to logits have 0 for allowed and -inf for forbidden actions
+        if not np.isin(masks, (0, 1)).all():
+            raise ValueError(
+                f"`action_masks()` must give booleans, or 1 for allowed and 0 for forbidden actions, not {given!r}"
+            )
         return masks.astype(bool).reshape(-1)
 
     def _with_mask(self, observation: Any) -> dict[str, Any]:
