@@ -130,17 +130,17 @@ def test_bad_arguments(env, key, message):
         (["0", "0", "0", "1"], "must give booleans"),
     ],
 )
-def test_bad_masks(mask, message):
+def test_bad_masks(mask, message, monkeypatch):
     env = Continuous()
-    env.action_masks = lambda: mask  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(env, "action_masks", lambda: mask)
     with pytest.raises(ValueError, match=r"`action_masks\(\)` " + message):
         ActionMaskWrapper(env).reset()
 
 
 @pytest.mark.parametrize("mask", [[1, 0, 0, 1], (1.0, 0.0, 0.0, 1.0), np.array([True, False, False, True])])
-def test_masks_of_zeros_and_ones(mask):
+def test_masks_of_zeros_and_ones(mask, monkeypatch):
     env = Continuous()
-    env.action_masks = lambda: mask  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(env, "action_masks", lambda: mask)
     np.testing.assert_array_equal(ActionMaskWrapper(env).reset()[0]["action_mask"], [1, 0, 0, 1])
 
 

@@ -101,6 +101,7 @@ OWN: dict[str, list[tuple[str, Any]]] = {
         ("exploration_initial_eps", 1.1),
         ("exploration_final_eps", -0.1),
         ("exploration_final_eps", "low"),
+        ("exploration_final_eps", "5e-2"),  # a YAML file makes a text of it
         ("exploration_max_duration", 0),
         ("exploration_max_duration", 2.5),
         ("exploration_max_duration", 10_001),
@@ -655,3 +656,10 @@ def test_statistics_survive_a_bad_reset():
     with pytest.raises(ValueError, match=r"observations that the environment's reset\(\) returned: nan at index \(0, 0\)"):
         DiscreteSAC("MlpPolicy", env, **SMALL).learn(100)
     assert np.isfinite(env.obs_rms.mean).all()
+
+
+def test_a_number_that_yaml_reads_as_a_text():
+    with pytest.raises(
+        ValueError, match=r"not '2e-2', which is a text: YAML reads 2e-3 as one, and 2.0e-3 or 0.002 as a number"
+    ):
+        DiscreteSAC("MlpPolicy", "CartPole-v1", critic_ent_coef="2e-2")

@@ -52,7 +52,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
                 f"side, not {given!r}"
             )
         # The masks that are added to logits have 0 for allowed and -inf for forbidden actions
-        if not np.isin(masks, (0, 1)).all():
+        if masks.dtype != bool and not np.isin(masks, (0, 1)).all():
             raise ValueError(
                 f"`action_masks()` must give booleans, or 1 for allowed and 0 for forbidden actions, not {given!r}"
             )
