@@ -662,4 +662,5 @@ def test_a_number_that_yaml_reads_as_a_text():
     with pytest.raises(
         ValueError, match=r"not '2e-2', which is a text: YAML reads 2e-3 as one, and 2.0e-3 or 0.002 as a number"
     ):
-        DiscreteSAC("MlpPolicy", "CartPole-v1", critic_ent_coef="2e-2")
+        text: Any = "2e-2"
+        DiscreteSAC("MlpPolicy", "CartPole-v1", critic_ent_coef=text)
